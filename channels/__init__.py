@@ -1,0 +1,1 @@
+"""How it leaves: one contract, one adapter per provider."""

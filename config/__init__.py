@@ -1,0 +1,1 @@
+"""What the operator decides: settings, loaders, and the reviewed TOML files."""

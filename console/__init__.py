@@ -1,0 +1,1 @@
+"""Where people operate it: command line, web service, webhooks."""

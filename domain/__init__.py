@@ -1,0 +1,1 @@
+"""The nouns: frozen values and arithmetic. Standard library only; imports nothing else of ours."""

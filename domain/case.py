@@ -1,0 +1,96 @@
+"""Everything the judge may look at, as values. What is not here cannot enter a decision."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time
+
+from domain.channel import AddressKind, Channel
+from domain.consent import Consent
+from domain.contact import Outcome
+from domain.hold import Hold
+from domain.purpose import Actor, Direction, Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class BlockedHours:
+    """Hours in which the customer does not wish to be contacted; weekday 0 is Monday; half-open, local time.
+
+    `until` at or before `since` runs across midnight into the next day.
+    """
+
+    weekdays: frozenset[int]
+    since: time
+    until: time
+
+
+@dataclass(frozen=True, slots=True)
+class PastContact:
+    """One entry of the history that caps and waits are counted over. `at` is aware UTC.
+
+    `address` is an opaque key (a look-up hash in the fleet, the clear address in `duly judge`): only equality is used.
+    `accounts` are the debts that this one message or call covered.
+    """
+
+    at: datetime
+    channel: Channel
+    outcome: Outcome
+    accounts: tuple[str, ...]
+    address: str | None = None
+    direction: Direction = Direction.OUT
+    purpose: Purpose = Purpose.REMINDER
+    actor: Actor = Actor.CREDITOR
+    lender: str | None = None
+    household: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerFacts:
+    """`zones` are IANA names: the one confirmed zone, or all candidates (declared, address, last known)."""
+
+    zones: tuple[str, ...]
+    zone_confirmed: bool = False
+    blocked: tuple[BlockedHours, ...] = ()
+    refused_channels: frozenset[Channel] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFacts:
+    """`days_past_due` is negative before the due date; `amount_minor` in the currency's minor unit."""
+
+    id: str
+    days_past_due: int
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The contact that is proposed. `number_zones` are the candidate zones of a phone number, empty for others.
+
+    `number_country` is the ISO 3166-1 alpha-2 region of the number, None when the channel has none.
+    """
+
+    channel: Channel
+    address: str | None
+    address_kind: AddressKind = AddressKind.MOBILE
+    purpose: Purpose = Purpose.REMINDER
+    number_zones: tuple[str, ...] = ()
+    number_country: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One question to the judge: may this attempt, about this account, be made at `now`? Times are aware UTC."""
+
+    now: datetime
+    expires: datetime | None
+    actor: Actor
+    customer: CustomerFacts
+    account: AccountFacts
+    attempt: Attempt
+    history: Sequence[PastContact] = ()
+    holds: Sequence[Hold] = ()
+    consents: Sequence[Consent] = ()
+    lender: str | None = None
+    household: str | None = None
+    overrides: frozenset[str] = field(default_factory=frozenset)  # ids of soft rules that a supervisor lifted

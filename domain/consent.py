@@ -1,0 +1,18 @@
+"""Consent: who allowed what on which address, and whether it was taken back."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.channel import Channel
+from domain.purpose import Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """`address` is None when the consent covers every address of the channel. Times are aware UTC."""
+
+    channel: Channel
+    address: str | None
+    purpose: Purpose
+    given: datetime
+    withdrawn: datetime | None

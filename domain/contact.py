@@ -1,0 +1,102 @@
+"""A contact is an immutable intent; what became of it is a fold over its events with one rank table."""
+
+import os
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+from uuid import UUID
+
+ContactId = NewType("ContactId", UUID)
+
+
+class EventKind(StrEnum):
+    """What can happen to a contact after the intent was committed."""
+
+    RELEASED = "released"  # its wave was refused or its worker died before the stamp: nothing left the house
+    UNCERTAIN = "uncertain"  # stamped, and no answer: it may have been sent
+    REJECTED = "rejected"  # the provider refused it before accepting it
+    SENT = "sent"  # the provider accepted it
+    UNDELIVERED = "undelivered"  # accepted, then reported as not delivered
+    DELIVERED = "delivered"
+    READ = "read"
+    REPLIED = "replied"
+    # calls
+    DIALLED = "dialled"  # the agent clicked; no disposition yet
+    NOT_IN_SERVICE = "not_in_service"
+    NO_ANSWER = "no_answer"
+    BUSY = "busy"
+    VOICEMAIL = "voicemail"
+    THIRD_PARTY = "third_party"
+    CONVERSATION = "conversation"
+
+
+#: The one rank table: the event with the highest rank is the state of the contact, whatever order events came in.
+#: Proof of acceptance outranks a time-out and a refusal; the database carries the same table (agreement-tested).
+RANKS: dict[EventKind, int] = {
+    EventKind.RELEASED: 10,
+    EventKind.UNCERTAIN: 20,
+    EventKind.REJECTED: 30,
+    EventKind.SENT: 40,
+    EventKind.UNDELIVERED: 50,
+    EventKind.DELIVERED: 60,
+    EventKind.READ: 70,
+    EventKind.REPLIED: 80,
+    EventKind.DIALLED: 40,
+    EventKind.NOT_IN_SERVICE: 50,
+    EventKind.NO_ANSWER: 52,
+    EventKind.BUSY: 54,
+    EventKind.VOICEMAIL: 60,
+    EventKind.THIRD_PARTY: 70,
+    EventKind.CONVERSATION: 80,
+}
+
+
+class Outcome(StrEnum):
+    """A contact's state in the words that the counting rules use (`duly judge` reads the same words)."""
+
+    INTENDED = "intended"
+    UNCERTAIN = "uncertain"
+    REJECTED = "rejected"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    NO_ANSWER = "no_answer"
+    BUSY = "busy"
+    VOICEMAIL = "voicemail"
+    NOT_IN_SERVICE = "not_in_service"
+    THIRD_PARTY = "third_party"
+    CONVERSATION = "conversation"
+
+
+#: What each event means to the rules. A released contact never happened; a call without disposition counts as a
+#: conversation (the careful reading).
+OUTCOME_OF: dict[EventKind, Outcome] = {
+    EventKind.RELEASED: Outcome.REJECTED,
+    EventKind.UNCERTAIN: Outcome.UNCERTAIN,
+    EventKind.REJECTED: Outcome.REJECTED,
+    EventKind.SENT: Outcome.SENT,
+    EventKind.UNDELIVERED: Outcome.SENT,
+    EventKind.DELIVERED: Outcome.DELIVERED,
+    EventKind.READ: Outcome.DELIVERED,
+    EventKind.REPLIED: Outcome.DELIVERED,
+    EventKind.DIALLED: Outcome.CONVERSATION,
+    EventKind.NOT_IN_SERVICE: Outcome.NOT_IN_SERVICE,
+    EventKind.NO_ANSWER: Outcome.NO_ANSWER,
+    EventKind.BUSY: Outcome.BUSY,
+    EventKind.VOICEMAIL: Outcome.VOICEMAIL,
+    EventKind.THIRD_PARTY: Outcome.THIRD_PARTY,
+    EventKind.CONVERSATION: Outcome.CONVERSATION,
+}
+
+
+def fold(events: Iterable[EventKind]) -> EventKind | None:
+    """The state of a contact from its events in any order; None while nothing has happened."""
+    return max(events, key=lambda kind: (RANKS[kind], kind), default=None)
+
+
+def new_contact_id(at: datetime) -> ContactId:
+    """A UUIDv7 (RFC 9562, section 5.7) whose 48-bit millisecond time is `at`, so ids sort as contacts happened."""
+    milliseconds = int(at.timestamp() * 1000)
+    noise = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds << 80) | (0x7 << 76) | ((noise >> 68 & 0xFFF) << 64) | (0b10 << 62) | (noise & (1 << 62) - 1)
+    return ContactId(UUID(int=value))

@@ -1,0 +1,16 @@
+"""A message as it leaves: words already chosen and rendered, nothing to decide any more."""
+
+from dataclasses import dataclass
+
+from domain.channel import Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """`subject` is an e-mail's subject or a push title; `html` only for e-mail and letters."""
+
+    channel: Channel
+    locale: str
+    text: str
+    subject: str | None = None
+    html: str | None = None

@@ -1,0 +1,1 @@
+"""The words, engine: catalogue, rendering, checks of copy, previews."""

@@ -1,0 +1,1 @@
+"""May we, now? Pure rules, one kind per file; judge.py puts them in order."""

@@ -1,0 +1,1 @@
+"""A world to run against: clock, population, portfolio and sandbox providers."""
