@@ -1,0 +1,141 @@
+"""The contract of a channel: what it is given, what it answers, and the four ways in which it may fail.
+
+An adapter never decides whether to contact and never retries: it makes one attempt and says what became of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from domain.channel import Channel
+from domain.contact import EventKind
+from domain.message import Rendered
+
+
+class ChannelError(Exception):
+    """Base of the four. `code` is the provider's own code or a short word of ours; never an address or a text."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Rejected(ChannelError):
+    """Refused before acceptance, and will be again for this address: the slot is given back, the address retired."""
+
+
+class TryLater(ChannelError):
+    """Refused before acceptance, for now: the reminder goes back through policy. `after` is the provider's wish."""
+
+    def __init__(self, code: str, after: timedelta | None = None) -> None:
+        Exception.__init__(self, code, after)
+        self.code = code
+        self.after = after
+
+
+class OutcomeUnknown(ChannelError):
+    """It may have been sent: it counts against caps and is never blindly sent again."""
+
+
+class Misconfigured(ChannelError):
+    """Our fault (credentials, sender, template): stop this provider and shout; nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """One message on its way. `to` is the clear address; `valid_for` cuts the provider's own queueing to the window.
+
+    `sender` is the lender's sender for this channel (a number, a mailbox); `collapse_key` folds repeats where the
+    provider can; `unsubscribe_url` is for e-mail's one-click header, None elsewhere.
+    """
+
+    contact_id: UUID
+    party_id: int
+    channel: Channel
+    to: str
+    sender: str
+    rendered: Rendered
+    valid_for: timedelta
+    collapse_key: str
+    unsubscribe_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The provider's acceptance. `provider_ref` is its id for the message."""
+
+    provider: str
+    provider_ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderEvent:
+    """One thing a provider told us later about a contact. `code` is the provider's error code, if any.
+
+    `dedupe_key` is equal for repeats of the same report. `retire_address` says that the address is dead;
+    `opted_out` that its owner refused us at the provider.
+    """
+
+    contact_id: UUID
+    party_id: int
+    kind: EventKind
+    provider: str
+    provider_ref: str
+    dedupe_key: str
+    code: str | None = None
+    retire_address: bool = False
+    opted_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InboundMessage:
+    """Somebody wrote to us. `sender` is their clear address: it is sealed before it is stored."""
+
+    provider: str
+    provider_ref: str
+    channel: Channel
+    sender: str
+    recipient: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RawCallback:
+    """An HTTP request as it came in: the exact public URL, lower-case header names, the body's bytes."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class BadCallback(Exception):
+    """A callback that is forged, misshapen or oversized: refused and counted, never stored."""
+
+
+class Adapter(Protocol):
+    """One provider of one channel. Built on the event loop that it lives on; `send` may be called concurrently."""
+
+    name: str
+    channel: Channel
+    is_sandbox: bool
+
+    async def send(self, outbound: Outbound) -> Receipt:
+        """Make one attempt. Raises Rejected, TryLater, OutcomeUnknown or Misconfigured, and nothing else.
+
+        Bounded in time by its own deadline. Cancellation before the first byte leaves nothing sent.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close sessions and connections."""
+        ...
+
+
+class Finder(Protocol):
+    """A provider that can be asked what became of a message whose answer was lost."""
+
+    async def find(self, outbound_contact: UUID, to: str, since: datetime) -> Receipt | None:
+        """The receipt if the provider knows the message. None proves nothing."""
+        ...
