@@ -1,0 +1,18 @@
+"""The ledger, whole: every table that the design names."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    # Straight to the driver: the statements hold colons and percent signs that are nobody's parameters.
+    statements = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    op.get_bind().connection.driver_connection.execute(statements)  # type: ignore[union-attr]  # psycopg's connection
+
+
+def downgrade() -> None:
+    raise NotImplementedError("the first revision has nothing below it: restore a backup instead")
