@@ -1,6 +1,10 @@
 """A reminder: a planned step with its time. It ends in exactly one way."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+
+from domain.channel import Channel
 
 
 class ReminderState(StrEnum):
@@ -17,3 +21,20 @@ class ReminderState(StrEnum):
 
 OPEN = frozenset({ReminderState.PLANNED, ReminderState.INTENDED})
 ENDS = frozenset(ReminderState) - OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class NewReminder:
+    """A planned step of one account, ready to be written down. Times are aware UTC."""
+
+    party_id: int
+    account_id: int
+    lender_id: str
+    ladder: str
+    step: str
+    stage: str
+    channel: Channel
+    shard: int
+    planned_for: datetime
+    due_at: datetime
+    expires_at: datetime

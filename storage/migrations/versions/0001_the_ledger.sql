@@ -275,8 +275,7 @@ CREATE TABLE reminder (
     stamped_at   timestamptz,                 -- real time: set just before the first byte
     created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at     timestamptz,                 -- business time
-    PRIMARY KEY (party_id, reminder_id),
-    FOREIGN KEY (party_id, account_id) REFERENCES account
+    PRIMARY KEY (party_id, reminder_id)      -- no foreign key: it would lock the account row on every step
 ) WITH (fillfactor = 70);
 -- An account has at most one open reminder.
 CREATE UNIQUE INDEX reminder_open ON reminder (party_id, account_id) WHERE state IN ('planned', 'intended');
@@ -367,7 +366,9 @@ CREATE TABLE contact_event (
     party_id     bigint NOT NULL,
     contact_id   uuid NOT NULL,
     intended_at  timestamptz NOT NULL,        -- of the contact: keeps an event beside its contact
-    kind         text NOT NULL REFERENCES contact_event_rank,
+    kind         text NOT NULL CHECK (kind IN ('released', 'uncertain', 'rejected', 'sent', 'undelivered', 'delivered',
+                 'read', 'replied', 'dialled', 'not_in_service', 'no_answer', 'busy', 'voicemail', 'third_party',
+                 'conversation')),       -- no foreign key: every event would lock one of fifteen rows
     dedupe_key   text NOT NULL,               -- equal for repeats of one report
     at           timestamptz NOT NULL,        -- business time
     recorded_at  timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -1,0 +1,39 @@
+"""What comes next for an account: the ladder's arithmetic joined to the lanes that exist."""
+
+from collections.abc import Set
+
+from domain.channel import BY_A_PERSON, REACHED_BY, AddressChannel, Channel
+from domain.ladder import PlannedStep, Step
+from domain.lane import shard_of
+from domain.reminder import NewReminder
+
+
+def lane_channel(step: Step, reachable: Set[AddressChannel]) -> Channel:
+    """The step's first choice that the customer has an address for.
+
+    Without any, the first choice stands (the judge then says why nothing can be sent); a step without channels, or one
+    that only a person can do, waits in the lane of calls.
+    """
+    for channel in step.channels:
+        if channel in BY_A_PERSON or REACHED_BY[channel] in reachable:
+            return channel
+    return step.channels[0] if step.channels else Channel.CALL
+
+
+def reminder_for(
+    planned: PlannedStep, *, party_id: int, account_id: int, lender_id: str, ladder: str, reachable: Set[AddressChannel]
+) -> NewReminder:
+    """The row for a planned step: at most one of them is open for an account."""
+    return NewReminder(
+        party_id=party_id,
+        account_id=account_id,
+        lender_id=lender_id,
+        ladder=ladder,
+        step=planned.step.id,
+        stage=planned.step.stage,
+        channel=lane_channel(planned.step, reachable),
+        shard=shard_of(party_id),
+        planned_for=planned.due_at,
+        due_at=planned.due_at,
+        expires_at=planned.expires_at,
+    )
