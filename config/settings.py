@@ -1,0 +1,242 @@
+"""What the operator decides outside the reviewed files: the only reader of the environment.
+
+Every key starts with `DULY_`. A `.env` file in the working folder is read too, and the environment wins over it. A
+secret may also come from a file: `DULY_MASTER_KEYS_FILE=/run/secrets/keys` stands for `DULY_MASTER_KEYS`.
+"""
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+PREFIX = "DULY_"
+
+#: A secret in a file beyond this is a mistake: a log, a key store, a device.
+LARGEST_SECRET_BYTES = 64 * 1024
+
+#: AES-256 and HMAC-SHA-256 keys.
+KEY_BYTES = 32
+
+
+class BadSettings(ValueError):
+    """The settings cannot stand; the message names each key and what to do, never a value that may be secret."""
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path.expanduser()))
+
+
+def _with_scheme(*schemes: str) -> AfterValidator:
+    def check(url: Any) -> Any:
+        clear = url.get_secret_value() if isinstance(url, SecretStr) else url
+        parts = urlsplit(clear)
+        if parts.scheme not in schemes:
+            raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        if not parts.netloc and not parts.path.strip("/"):
+            raise ValueError("names no host")
+        return url
+
+    return AfterValidator(check)
+
+
+def _key(text: str) -> bytes:
+    try:
+        key = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("holds a key that is not base64") from None
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"holds a key of {len(key)} bytes: {KEY_BYTES} are needed (openssl rand -base64 {KEY_BYTES})")
+    return key
+
+
+def _key_ring(secret: SecretStr) -> dict[str, bytes]:
+    ring: dict[str, bytes] = {}
+    for entry in secret.get_secret_value().split(","):
+        name, colon, text = entry.strip().partition(":")
+        if not colon or not name:
+            raise ValueError("must read id:base64key,id:base64key with the current key first")
+        if name in ring:
+            raise ValueError("names one key id twice")
+        ring[name] = _key(text)
+    return ring
+
+
+def _check_ring(secret: SecretStr) -> SecretStr:
+    _key_ring(secret)
+    return secret
+
+
+def _check_key(secret: SecretStr) -> SecretStr:
+    _key(secret.get_secret_value().strip())
+    return secret
+
+
+def _split(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+DatabaseUrl = Annotated[SecretStr, _with_scheme("postgresql", "postgres")]
+BrokerUrl = Annotated[SecretStr, _with_scheme("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps")]
+HttpUrl = Annotated[str, _with_scheme("http", "https"), AfterValidator(lambda url: url.rstrip("/"))]
+SmtpUrl = Annotated[SecretStr, _with_scheme("smtp", "smtps", "smtp+starttls")]
+Folder = Annotated[Path, AfterValidator(_absolute)]
+
+
+class Settings(BaseModel):
+    """Everything duly takes from its surroundings, frozen. Without any of it: embedded engines and the sandbox."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    # where things live
+    home: Folder = Field(default=Path(".duly"), validate_default=True)
+    config_dir: Folder | None = None  # None: the packaged config/
+    templates_dir: Folder | None = None  # None: the packaged templates/
+
+    # engines; None: embedded in `home`
+    database_url: DatabaseUrl | None = None
+    broker_url: BrokerUrl | None = None
+
+    # sealing
+    master_keys: Annotated[SecretStr, AfterValidator(_check_ring)] | None = None
+    lookup_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = None
+
+    # providers
+    providers: Literal["sandbox", "live"] = "sandbox"
+    sandbox_http_url: HttpUrl | None = None
+    sandbox_smtp_url: Annotated[str, _with_scheme("smtp")] | None = None
+    public_url: HttpUrl | None = None  # where providers reach our webhooks
+    twilio_account_sid: str | None = None
+    twilio_auth_token: SecretStr | None = None
+    smtp_url: SmtpUrl | None = None
+    fcm_service_account_file: Folder | None = None
+    staff_addresses: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(default=(), repr=False)
+
+    # console
+    console_host: str = "127.0.0.1"
+    console_port: int = Field(default=8321, ge=1, le=65535)
+
+    # the fleet
+    tick_seconds: float = Field(default=0.25, ge=0.05, le=60)
+    lease_seconds: int = Field(default=120, ge=10, le=3600)
+    batch_size: int = Field(default=500, ge=1, le=5000)
+    wave_size: int = Field(default=50, ge=1, le=1000)
+    worker_concurrency: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
+
+    # logs
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
+    log_format: Literal["console", "json"] = "console"
+
+    @model_validator(mode="after")
+    def _hold_together(self) -> Self:
+        missing = [name for name in ("master_keys", "lookup_key") if getattr(self, name) is None]
+        if self.is_live and missing:
+            names = " and ".join(_key_of(name) for name in missing)
+            raise ValueError(f"{PREFIX}PROVIDERS is live, and that needs {names}: real people, own keys")
+        return self
+
+    @property
+    def is_live(self) -> bool:
+        return self.providers == "live"
+
+    def master_key_ring(self) -> dict[str, bytes]:
+        """The master keys by id, the current one first; empty when none are set."""
+        return _key_ring(self.master_keys) if self.master_keys else {}
+
+    def lookup_key_bytes(self) -> bytes | None:
+        """The key of look-up hashes, 32 bytes; None when it is not set."""
+        return _key(self.lookup_key.get_secret_value().strip()) if self.lookup_key else None
+
+
+@cache
+def load() -> Settings:
+    """The settings of this process: the environment over `.env`, read once. Raises BadSettings."""
+    from_file = {key: value for key, value in dotenv_values(".env").items() if value is not None}
+    return load_from({**from_file, **os.environ})
+
+
+def load_from(environment: Mapping[str, str]) -> Settings:
+    """Settings from a mapping like the environment. Raises BadSettings naming every key that is wrong."""
+    values: dict[str, str] = {}
+    complaints: list[str] = []
+    for key in sorted(environment):
+        if not key.startswith(PREFIX):
+            continue
+        name = key.removeprefix(PREFIX).lower()
+        if key == key.upper() and name in Settings.model_fields:
+            if environment[key].strip():  # an empty value is an unset one: compose files and .env write them so
+                values[name] = environment[key].strip()
+        elif key == key.upper() and name.removesuffix("_file") in SECRETS:
+            complaints += _read_secret(key, environment, values)
+        else:
+            complaints.append(f"{key} is not a setting of duly: see .env.example for the names")
+    if complaints:
+        raise BadSettings("\n".join(complaints))
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        # From None: pydantic's own report would repeat the values.
+        raise BadSettings("\n".join(_sentence(dict(fault)) for fault in error.errors())) from None
+
+
+def _read_secret(key: str, environment: Mapping[str, str], values: dict[str, str]) -> list[str]:
+    """Take a secret from the file that `key` names; the complaints, if any."""
+    plain = key.removesuffix("_FILE")
+    if not environment[key].strip():
+        return []
+    if environment.get(plain, "").strip():
+        return [f"{key} and {plain} are both set: keep one"]
+    path = Path(environment[key].strip())
+    try:
+        with path.open("rb") as file:
+            secret = file.read(LARGEST_SECRET_BYTES + 1)
+        text = secret.decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        return [f"{key}: cannot read {path}: {why}"]
+    if len(secret) > LARGEST_SECRET_BYTES:
+        return [f"{key}: {path} is larger than {LARGEST_SECRET_BYTES // 1024} KiB: this is no secret"]
+    if not text:
+        return [f"{key}: {path} is empty"]
+    values[plain.removeprefix(PREFIX).lower()] = text
+    return []
+
+
+def _sentence(fault: dict[str, Any]) -> str:
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if not fault["loc"]:
+        return message
+    return f"{_key_of(str(fault['loc'][0]))}: {message[:1].lower()}{message[1:]}"
+
+
+def _key_of(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(_is_secret(part) for part in getattr(annotation, "__args__", ()))
+
+
+#: The settings that may also come from a file, as `DULY_<NAME>_FILE`.
+SECRETS = frozenset(name for name, field in Settings.model_fields.items() if _is_secret(field.annotation))
