@@ -32,7 +32,8 @@ class EventKind(StrEnum):
 
 
 #: The one rank table: the event with the highest rank is the state of the contact, whatever order events came in.
-#: Proof of acceptance outranks a time-out and a refusal; the database carries the same table (agreement-tested).
+#: No two kinds share a rank. Proof of acceptance outranks a time-out and a refusal. The database carries the same
+#: table (agreement-tested).
 RANKS: dict[EventKind, int] = {
     EventKind.RELEASED: 10,
     EventKind.UNCERTAIN: 20,
@@ -42,13 +43,13 @@ RANKS: dict[EventKind, int] = {
     EventKind.DELIVERED: 60,
     EventKind.READ: 70,
     EventKind.REPLIED: 80,
-    EventKind.DIALLED: 40,
-    EventKind.NOT_IN_SERVICE: 50,
+    EventKind.DIALLED: 41,
+    EventKind.NOT_IN_SERVICE: 51,
     EventKind.NO_ANSWER: 52,
     EventKind.BUSY: 54,
-    EventKind.VOICEMAIL: 60,
-    EventKind.THIRD_PARTY: 70,
-    EventKind.CONVERSATION: 80,
+    EventKind.VOICEMAIL: 61,
+    EventKind.THIRD_PARTY: 71,
+    EventKind.CONVERSATION: 81,
 }
 
 
@@ -91,7 +92,7 @@ OUTCOME_OF: dict[EventKind, Outcome] = {
 
 def fold(events: Iterable[EventKind]) -> EventKind | None:
     """The state of a contact from its events in any order; None while nothing has happened."""
-    return max(events, key=lambda kind: (RANKS[kind], kind), default=None)
+    return max(events, key=RANKS.__getitem__, default=None)
 
 
 def new_contact_id(at: datetime) -> ContactId:

@@ -329,6 +329,7 @@ CREATE TABLE contact (
     packs         text[] NOT NULL DEFAULT '{}',
     zones         text[] NOT NULL DEFAULT '{}',
     window_ends   timestamptz,
+    account_ids   bigint[] NOT NULL DEFAULT '{}', -- as contact_account has them: history is read without a join
     stop_epoch    bigint NOT NULL DEFAULT 0,
     release_hash  text,
     inputs        jsonb NOT NULL DEFAULT '{}', -- what else was decided on; nothing personal
@@ -352,15 +353,15 @@ CREATE TABLE contact_account (
 -- The one rank table (domain/contact.py carries the same): the highest rank is the state of a contact.
 CREATE TABLE contact_event_rank (
     kind    text PRIMARY KEY,
-    rank    smallint NOT NULL,
+    rank    smallint NOT NULL UNIQUE,
     outcome text NOT NULL
 );
 INSERT INTO contact_event_rank (kind, rank, outcome) VALUES
     ('released', 10, 'rejected'), ('uncertain', 20, 'uncertain'), ('rejected', 30, 'rejected'), ('sent', 40, 'sent'),
     ('undelivered', 50, 'sent'), ('delivered', 60, 'delivered'), ('read', 70, 'delivered'), ('replied', 80, 'delivered'),
-    ('dialled', 40, 'conversation'), ('not_in_service', 50, 'not_in_service'), ('no_answer', 52, 'no_answer'),
-    ('busy', 54, 'busy'), ('voicemail', 60, 'voicemail'), ('third_party', 70, 'third_party'),
-    ('conversation', 80, 'conversation');
+    ('dialled', 41, 'conversation'), ('not_in_service', 51, 'not_in_service'), ('no_answer', 52, 'no_answer'),
+    ('busy', 54, 'busy'), ('voicemail', 61, 'voicemail'), ('third_party', 71, 'third_party'),
+    ('conversation', 81, 'conversation');
 
 CREATE TABLE contact_event (
     party_id     bigint NOT NULL,

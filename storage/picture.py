@@ -1,0 +1,239 @@
+"""What a drain reads: the lanes that are due, the parties it locks, and all that the judge needs to know of them."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any, LiteralString, NamedTuple
+
+from domain.lane import Lane
+from storage.rows import Conn
+
+
+class Opening(NamedTuple):
+    """What a drain must know before it looks at anybody. `now` is business time, aware UTC."""
+
+    now: datetime
+    release_hash: str | None
+    is_paused: bool
+
+
+class Due(NamedTuple):
+    """One due reminder with its account, its customer and the customer's wrapped key."""
+
+    party_id: int
+    reminder_id: int
+    account_id: int
+    ladder: str
+    step: str
+    stage: str
+    channel: str
+    attempt: int
+    planned_for: datetime
+    expires_at: datetime
+    customer_id: int
+    account_ref: str
+    product: str | None
+    currency: str
+    balance_minor: int
+    due_on: date
+    account_state: str
+    as_of: datetime
+    locale: str
+    residence: str | None
+    zones: list[str]
+    zone_confirmed_at: datetime | None
+    refused_channels: list[str]
+    blocked_hours: list[dict[str, Any]]
+    household: str | None
+    name_sealed: bytes | None
+    master_key_id: str | None
+    wrapped_key: bytes | None
+
+
+class Reach(NamedTuple):
+    """One living address of a customer."""
+
+    party_id: int
+    customer_id: int
+    address_id: int
+    channel: str
+    kind: str
+    sealed: bytes
+    lookup: bytes
+    country: str | None
+    zones: list[str]
+
+
+class Standing(NamedTuple):
+    """A consent as it stands. `lookup` is None when it covers every address of the channel."""
+
+    party_id: int
+    customer_id: int
+    channel: str
+    lookup: bytes | None
+    purpose: str
+    given_at: datetime
+    withdrawn_at: datetime | None
+
+
+class Stop(NamedTuple):
+    """A hold that has not ended."""
+
+    party_id: int
+    account_id: int | None
+    kind: str
+    since: datetime
+    ends_at: datetime | None
+
+
+class Past(NamedTuple):
+    """One contact of a party's history, folded. `outcome` is None while nothing is known beyond the intent."""
+
+    party_id: int
+    intended_at: datetime
+    channel: str
+    outcome: str | None
+    account_ids: list[int]
+    lookup: bytes | None
+    purpose: str
+    actor: str
+    lender_id: str
+
+
+class Picture(NamedTuple):
+    """Everything read about the locked parties, by one query each."""
+
+    due: list[Due]
+    reaches: list[Reach]
+    standings: list[Standing]
+    stops: list[Stop]
+    pasts: list[Past]
+
+
+def due_lanes(conn: Conn) -> list[Lane]:
+    """Lanes that have work due at business time, longest waiting first; not the paused, nor those in a worker's hands.
+
+    Skips from lane to lane through the partial index: a probe per lane, however many reminders wait.
+    """
+    rows = conn.execute(_DUE_LANES).fetchall()
+    return [Lane.parse(f"{lender}:{channel}:{shard}") for lender, channel, shard in rows]
+
+
+_LANES: LiteralString = """
+    WITH RECURSIVE lane AS (
+        (SELECT lender_id, channel, shard FROM reminder WHERE state = 'planned'
+         ORDER BY lender_id, channel, shard LIMIT 1)
+        UNION ALL
+        SELECT n.lender_id, n.channel, n.shard FROM lane l, LATERAL (
+            SELECT r.lender_id, r.channel, r.shard FROM reminder r
+            WHERE r.state = 'planned' AND (r.lender_id, r.channel, r.shard) > (l.lender_id, l.channel, l.shard)
+            ORDER BY r.lender_id, r.channel, r.shard LIMIT 1) n)
+    SELECT lane.lender_id, lane.channel, lane.shard, first.due_at FROM lane, LATERAL (
+        SELECT r.due_at FROM reminder r
+        WHERE r.state = 'planned' AND r.lender_id = lane.lender_id AND r.channel = lane.channel
+          AND r.shard = lane.shard
+        ORDER BY r.due_at LIMIT 1) first
+"""
+
+_DUE_LANES: LiteralString = f"""
+    SELECT l.lender_id, l.channel, l.shard FROM ({_LANES}) l
+    WHERE l.due_at <= business_now()
+      AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', l.lender_id))
+      AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.ended_at IS NULL AND b.lease_until > clock_timestamp()
+                      AND b.lane = l.lender_id || ':' || l.channel || ':' || l.shard)
+    ORDER BY l.due_at
+"""  # noqa: S608 - one constant inside another
+
+
+def open_drain(conn: Conn, lender_id: str) -> Opening:
+    """Business time, the live release and whether sending is paused, in one look."""
+    row = conn.execute(
+        """
+        SELECT business_now(), (SELECT release_hash FROM release WHERE state = 'live'),
+               EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', %s))
+        """,
+        (lender_id,),
+    ).fetchone()
+    assert row is not None
+    return Opening(*row)
+
+
+def lock_parties(conn: Conn, lane: Lane, *, now: datetime, limit: int) -> dict[int, int]:
+    """Lock up to `limit` parties with something due in the lane; their stop epochs by party.
+
+    Locked in party order, skipping those that another transaction holds. What is read *after* this statement is
+    current, since every writer of these rows takes the same lock first.
+    """
+    rows = conn.execute(
+        """
+        SELECT p.party_id, p.stop_epoch FROM party p
+        WHERE p.party_id IN (
+            SELECT r.party_id FROM reminder r
+            WHERE r.state = 'planned' AND r.lender_id = %s AND r.channel = %s AND r.shard = %s AND r.due_at <= %s
+            ORDER BY r.due_at LIMIT %s)
+        ORDER BY p.party_id
+        FOR NO KEY UPDATE SKIP LOCKED
+        """,
+        (lane.lender, lane.channel.value, lane.shard, now, limit),
+    ).fetchall()
+    return dict(rows)
+
+
+def read_picture(conn: Conn, parties: Sequence[int], *, lender_id: str, now: datetime, since: datetime) -> Picture:
+    """All that is due for these parties with this lender, and all that the judge needs to know about them."""
+    who = list(parties)
+    with conn.pipeline(), conn.cursor(binary=True) as due, conn.cursor(binary=True) as reach:
+        standing, stop, past = conn.cursor(binary=True), conn.cursor(binary=True), conn.cursor(binary=True)
+        due.execute(_DUE, (who, lender_id, now))
+        reach.execute(_REACHES, (who,))
+        standing.execute(_STANDINGS, (who,))
+        stop.execute(_STOPS, (who, now))
+        past.execute(_PASTS, (who, since, who, since))
+        return Picture(
+            [Due._make(row) for row in due],
+            [Reach._make(row) for row in reach],
+            [Standing._make(row) for row in standing],
+            [Stop._make(row) for row in stop],
+            [Past._make(row) for row in past],
+        )
+
+
+_DUE: LiteralString = """
+    SELECT r.party_id, r.reminder_id, r.account_id, r.ladder, r.step, r.stage, r.channel, r.attempt, r.planned_for,
+           r.expires_at, a.customer_id, a.external_ref, a.product, a.currency, a.balance_minor, a.due_on, a.state,
+           a.as_of, c.locale, c.residence, c.zones, c.zone_confirmed_at, c.refused_channels, c.blocked_hours,
+           c.household, c.name_sealed, k.master_key_id, k.wrapped_key
+    FROM reminder r
+    JOIN account a ON a.party_id = r.party_id AND a.account_id = r.account_id
+    JOIN customer c ON c.party_id = a.party_id AND c.customer_id = a.customer_id
+    LEFT JOIN customer_key k ON k.party_id = c.party_id AND k.customer_id = c.customer_id
+    WHERE r.party_id = ANY(%s) AND r.lender_id = %s AND r.state = 'planned' AND r.due_at <= %s
+    ORDER BY r.party_id, a.customer_id, r.reminder_id
+"""
+
+_REACHES: LiteralString = """
+    SELECT party_id, customer_id, address_id, channel, kind, sealed, lookup, country, zones FROM address
+    WHERE party_id = ANY(%s) AND retired_at IS NULL ORDER BY party_id, priority, address_id
+"""
+
+_STANDINGS: LiteralString = """
+    SELECT party_id, customer_id, channel, lookup, purpose, given_at, withdrawn_at FROM consent
+    WHERE party_id = ANY(%s)
+"""
+
+_STOPS: LiteralString = """
+    SELECT party_id, account_id, kind, since, ends_at FROM hold
+    WHERE party_id = ANY(%s) AND released_at IS NULL AND (ends_at IS NULL OR ends_at > %s)
+"""
+
+_PASTS: LiteralString = """
+    SELECT c.party_id, c.intended_at, c.channel, k.outcome, c.account_ids, c.address_lookup, c.purpose, c.actor,
+           c.lender_id
+    FROM contact c
+    LEFT JOIN (
+        SELECT e.contact_id, max(r.rank) AS rank FROM contact_event e JOIN contact_event_rank r USING (kind)
+        WHERE e.party_id = ANY(%s) AND e.intended_at >= %s GROUP BY e.contact_id
+    ) f ON f.contact_id = c.contact_id
+    LEFT JOIN contact_event_rank k ON k.rank = f.rank
+    WHERE c.party_id = ANY(%s) AND c.intended_at >= %s
+    ORDER BY c.party_id, c.intended_at
+"""

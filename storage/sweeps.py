@@ -1,0 +1,113 @@
+"""What is taken back from workers that died, and how their accounts go on."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from storage.rows import Conn, transpose
+
+
+class Swept(NamedTuple):
+    """A stamped reminder without an answer, whose worker is gone."""
+
+    party_id: int
+    reminder_id: int
+    account_id: int
+    contact_id: UUID
+
+
+def sweep_batches(conn: Conn) -> tuple[int, list[Swept], int]:
+    """Take back what dead workers held: batches swept, stamped rows now uncertain, unstamped rows planned again.
+
+    A batch is dead when its lease has run out by the database's clock; its row is locked first, so a worker that wakes
+    up cannot stamp another wave.
+    """
+    dead = [
+        row[0]
+        for row in conn.execute(
+            """
+            UPDATE batch SET ended_at = clock_timestamp(), ended_how = 'swept' WHERE batch_id IN (
+                SELECT batch_id FROM batch WHERE ended_at IS NULL AND lease_until <= clock_timestamp()
+                ORDER BY batch_id FOR UPDATE SKIP LOCKED)
+            RETURNING batch_id
+            """
+        )
+    ]
+    if not dead:
+        return 0, [], 0
+    uncertain = conn.execute(
+        """
+        WITH gone AS (
+            UPDATE reminder SET state = 'uncertain', reason = 'no_answer_from_worker', ended_at = business_now()
+            WHERE batch_id = ANY(%s) AND state = 'intended' AND stamped_at IS NOT NULL
+            RETURNING party_id, reminder_id, account_id, contact_id
+        ), noted AS (
+            INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
+            SELECT DISTINCT c.party_id, c.contact_id, c.intended_at, 'uncertain', 'sweep', business_now(),
+                   'no_answer_from_worker'
+            FROM gone g JOIN contact c ON c.party_id = g.party_id AND c.contact_id = g.contact_id
+            ON CONFLICT DO NOTHING
+        )
+        SELECT party_id, reminder_id, account_id, contact_id FROM gone
+        """,
+        (dead,),
+    ).fetchall()
+    back = conn.execute(
+        """
+        WITH back AS (
+            UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, judged_epoch = NULL,
+                                  due_at = business_now(), reason = 'worker_lost', attempt = r.attempt + 1
+            FROM (SELECT party_id, reminder_id, contact_id FROM reminder
+                  WHERE batch_id = ANY(%s) AND state = 'intended' AND stamped_at IS NULL FOR UPDATE) old
+            WHERE r.party_id = old.party_id AND r.reminder_id = old.reminder_id
+            RETURNING old.party_id, old.contact_id
+        ), noted AS (
+            INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
+            SELECT DISTINCT c.party_id, c.contact_id, c.intended_at, 'released', 'sweep', business_now(), 'worker_lost'
+            FROM back b JOIN contact c ON c.party_id = b.party_id AND c.contact_id = b.contact_id
+            ON CONFLICT DO NOTHING
+        )
+        SELECT count(*) FROM back
+        """,
+        (dead,),
+    ).fetchone()
+    assert back is not None
+    return len(dead), [Swept._make(row) for row in uncertain], back[0]
+
+
+class OwedRow(NamedTuple):
+    """What the planner needs to go on after a reminder that ended elsewhere."""
+
+    party_id: int
+    account_id: int
+    lender_id: str
+    ladder: str
+    step: str
+    planned_for: datetime
+    due_on: date
+    balance_minor: int
+    currency: str
+    zones: list[str]
+    reachable: list[str]
+
+
+def owed_after(conn: Conn, reminders: Sequence[tuple[int, int]]) -> list[OwedRow]:
+    """Accounts of ended reminders (party, reminder) that still owe something and have no open step."""
+    if not reminders:
+        return []
+    rows = conn.execute(
+        """
+        SELECT r.party_id, r.account_id, r.lender_id, r.ladder, r.step, r.planned_for, a.due_on, a.balance_minor,
+               a.currency, c.zones,
+               ARRAY(SELECT DISTINCT d.channel FROM address d WHERE d.party_id = c.party_id
+                     AND d.customer_id = c.customer_id AND d.retired_at IS NULL)
+        FROM unnest(%s::bigint[], %s::bigint[]) AS v(party_id, reminder_id)
+        JOIN reminder r USING (party_id, reminder_id)
+        JOIN account a ON a.party_id = r.party_id AND a.account_id = r.account_id
+        JOIN customer c ON c.party_id = a.party_id AND c.customer_id = a.customer_id
+        WHERE a.state = 'open' AND a.balance_minor > 0
+        """,
+        transpose(reminders, 2),
+    ).fetchall()
+    return [OwedRow._make(row) for row in rows]

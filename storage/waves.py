@@ -1,0 +1,177 @@
+"""Stamp a wave just before its first byte, and record what became of it."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from domain.contact import EventKind
+from domain.reminder import ReminderState
+from storage.rows import Conn, transpose
+
+
+class Result(NamedTuple):
+    """What became of one contact of a wave. `state` PLANNED sends its reminders back to policy at `due_at`."""
+
+    party_id: int
+    contact_id: UUID
+    intended_at: datetime
+    kind: EventKind
+    state: ReminderState
+    provider: str | None
+    provider_ref: str | None
+    code: str | None
+    due_at: datetime | None = None
+    costs_attempt: bool = True
+
+
+def stamp(
+    conn: Conn,
+    batch_id: UUID,
+    wave: Sequence[tuple[int, UUID, datetime | None]],
+    *,
+    lease: timedelta,
+) -> list[UUID] | None:
+    """Stamp a wave just before its first byte; the contacts that may go, or None when the lease is lost.
+
+    One statement renews the lease (database clock) and checks per contact that it still stands, that nothing is paused,
+    that its window has not closed, and that the party's stop epoch is what was judged. `wave` holds party, contact and
+    the end of its window.
+    """
+    parties, contacts, window_ends = transpose(wave, 3)
+    row = conn.execute(
+        """
+        WITH lease AS (
+            UPDATE batch SET lease_until = clock_timestamp() + %s
+            WHERE batch_id = %s AND ended_at IS NULL AND lease_until > clock_timestamp()
+            RETURNING batch_id
+        ), stamped AS (
+            UPDATE reminder r SET stamped_at = clock_timestamp()
+            FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[]) AS v(party_id, contact_id, window_ends),
+                 party p, lease
+            WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id AND r.batch_id = lease.batch_id
+              AND r.state = 'intended' AND r.stamped_at IS NULL
+              AND p.party_id = r.party_id AND p.stop_epoch = r.judged_epoch
+              AND (v.window_ends IS NULL OR v.window_ends > business_now())
+              AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', r.lender_id))
+            RETURNING r.contact_id
+        )
+        SELECT (SELECT count(*) FROM lease), coalesce((SELECT array_agg(DISTINCT contact_id) FROM stamped), '{}')
+        """,
+        (lease, batch_id, parties, contacts, window_ends),
+        binary=True,
+    ).fetchone()
+    assert row is not None
+    return list(row[1]) if row[0] else None
+
+
+def release_unstamped(conn: Conn, batch_id: UUID, contacts: Sequence[tuple[int, UUID, datetime]], *, code: str) -> int:
+    """Give contacts that were not stamped back to policy, unsent; how many reminders that was."""
+    if not contacts:
+        return 0
+    parties, ids, intended = transpose(contacts, 3)
+    return conn.execute(
+        """
+        WITH back AS (
+            UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, judged_epoch = NULL,
+                                  due_at = business_now(), reason = %s
+            FROM unnest(%s::bigint[], %s::uuid[]) AS v(party_id, contact_id)
+            WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id AND r.batch_id = %s
+              AND r.state = 'intended' AND r.stamped_at IS NULL
+            RETURNING r.reminder_id
+        ), noted AS (
+            INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
+            SELECT v.party_id, v.contact_id, v.intended_at, 'released', 'released', business_now(), %s
+            FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[]) AS v(party_id, contact_id, intended_at)
+            ON CONFLICT DO NOTHING
+        )
+        SELECT reminder_id FROM back
+        """,
+        (code, parties, ids, batch_id, code, parties, ids, intended),
+    ).rowcount
+
+
+def record(conn: Conn, results: Sequence[Result], *, at: datetime) -> set[tuple[int, UUID]]:
+    """Write down what became of a wave; the contacts whose reminders ended by it. `at` is business time.
+
+    Safe to repeat, and safe when a sweep already called them uncertain: proof of acceptance wins.
+    """
+    if not results:
+        return set()
+    conn.execute(
+        """
+        INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, provider, provider_ref,
+                                   code)
+        SELECT v.party_id, v.contact_id, v.intended_at, v.kind, 'dispatch', %s, v.provider, v.provider_ref, v.code
+        FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[])
+             AS v(party_id, contact_id, intended_at, kind, provider, provider_ref, code)
+        ON CONFLICT DO NOTHING
+        """,
+        (
+            at,
+            *transpose(
+                [
+                    (r.party_id, r.contact_id, r.intended_at, r.kind.value, r.provider, r.provider_ref, r.code)
+                    for r in results
+                ],
+                7,
+            ),
+        ),
+    )
+    ended = [r for r in results if r.state is not ReminderState.PLANNED]
+    back = [r for r in results if r.state is ReminderState.PLANNED]
+    _go_back(conn, back)
+    if not ended:
+        return set()
+    rows = conn.execute(
+        """
+        UPDATE reminder r SET state = v.state, reason = v.code, ended_at = %s
+        FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[]) AS v(party_id, contact_id, state, code)
+        WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id
+          AND (r.state = 'intended' OR r.state = 'uncertain' AND v.state = 'sent')
+        RETURNING r.party_id, r.contact_id
+        """,
+        (at, *transpose([(r.party_id, r.contact_id, r.state.value, r.code) for r in ended], 4)),
+        binary=True,
+    ).fetchall()
+    return {(party_id, contact_id) for party_id, contact_id in rows}
+
+
+def _go_back(conn: Conn, results: Sequence[Result]) -> None:
+    if not results:
+        return
+    conn.execute(
+        """
+        UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, judged_epoch = NULL,
+                              stamped_at = NULL, due_at = v.due_at, reason = v.code,
+                              attempt = r.attempt + v.cost
+        FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[], %s::text[], %s::smallint[])
+             AS v(party_id, contact_id, due_at, code, cost)
+        WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id AND r.state = 'intended'
+        """,
+        transpose([(r.party_id, r.contact_id, r.due_at, r.code, int(r.costs_attempt)) for r in results], 5),
+    )
+
+
+def retire_addresses(conn: Conn, rows: Sequence[tuple[int, int, str]], *, at: datetime) -> None:
+    """Stop using addresses (party, address, reason) that their provider refused for good."""
+    if not rows:
+        return
+    conn.execute(
+        """
+        UPDATE address a SET retired_at = %s, retired_reason = v.reason
+        FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS v(party_id, address_id, reason)
+        WHERE a.party_id = v.party_id AND a.address_id = v.address_id AND a.retired_at IS NULL
+        """,
+        (at, *transpose(rows, 3)),
+    )
+
+
+def close_batch(conn: Conn, batch_id: UUID) -> None:
+    conn.execute(
+        """
+        UPDATE batch SET ended_at = clock_timestamp(), ended_how = 'finished'
+        WHERE batch_id = %s AND ended_at IS NULL
+        """,
+        (batch_id,),
+    )
