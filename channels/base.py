@@ -23,7 +23,17 @@ class ChannelError(Exception):
 
 
 class Rejected(ChannelError):
-    """Refused before acceptance, and will be again for this address: the slot is given back, the address retired."""
+    """Refused before acceptance, and would be again: the slot is given back.
+
+    `retire_address` says that the address is dead for everyone; `opted_out` that its owner refused us at the provider.
+    With neither, the message was refused and the address may still be good.
+    """
+
+    def __init__(self, code: str, retire_address: bool = False, opted_out: bool = False) -> None:
+        Exception.__init__(self, code, retire_address, opted_out)
+        self.code = code
+        self.retire_address = retire_address
+        self.opted_out = opted_out
 
 
 class TryLater(ChannelError):
@@ -115,11 +125,16 @@ class BadCallback(Exception):
 
 
 class Adapter(Protocol):
-    """One provider of one channel. Built on the event loop that it lives on; `send` may be called concurrently."""
+    """One provider of one channel. Built on the event loop that it lives on; `send` may be called concurrently.
+
+    `folds_repeats` says that the provider shows repeats with one collapse key as one message, so that an uncertain
+    contact may be sent again.
+    """
 
     name: str
     channel: Channel
     is_sandbox: bool
+    folds_repeats: bool
 
     async def send(self, outbound: Outbound) -> Receipt:
         """Make one attempt. Raises Rejected, TryLater, OutcomeUnknown or Misconfigured, and nothing else.

@@ -1,0 +1,39 @@
+"""How each channel's provider is used: time-outs and pools. Where it lives and as whom we log in are credentials."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderUse:
+    """`deadline` bounds one send from first to last byte; `connect_within` the part before its first byte."""
+
+    provider: str
+    deadline: timedelta
+    connect_within: timedelta
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class MailUse:
+    """A relay's connections are kept alive, and replaced by age and by number of messages.
+
+    `message_id_domain` is the right-hand side of our Message-IDs: a domain of ours.
+    """
+
+    provider: str
+    deadline: timedelta
+    connect_within: timedelta
+    connections: int
+    messages_per_connection: int
+    connection_age: timedelta
+    message_id_domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelsConfig:
+    """What `config/channels.toml` decides."""
+
+    sms: ProviderUse
+    email: MailUse
+    push: ProviderUse
