@@ -1,0 +1,223 @@
+"""Connections to the ledger and its schema: short outages are ridden out, a newer schema is refused."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any, Final
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.sql import SQL, Identifier
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+#: A database that is away for ten seconds (a restart, a failover) is waited for.
+PATIENCE_SECONDS: Final = 15.0
+
+#: One attempt; libpq takes whole seconds and nothing below 2.
+CONNECT_TIMEOUT_SECONDS: Final = 5
+
+#: A silent peer is given up after idle + interval x count: about half a minute, well inside a worker's lease.
+KEEPALIVE: Final = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+
+#: What a server says while it starts, stops, or has no slot left; anything else that it answers is final.
+PASSING_STATES: Final = frozenset({"57P01", "57P02", "57P03", "53300"})
+
+#: "duly" in ASCII: the advisory lock under which one process migrates.
+MIGRATION_LOCK: Final = 0x64756C79
+
+#: DDL that waits for a lock holds up everyone behind it.
+DDL_LOCK_TIMEOUT: Final = "30s"
+
+
+class DatabaseDown(Exception):
+    """No connection within the patience, or none that the database would ever grant."""
+
+
+class NewerSchema(Exception):
+    """The database was migrated by a newer duly; this one would misread it."""
+
+
+class SchemaMissing(Exception):
+    """The database has no schema, or an older one: `duly migrate` comes first."""
+
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def connect(
+    url: str,
+    *,
+    autocommit: bool = False,
+    application_name: str = "duly",
+    patience_seconds: float = PATIENCE_SECONDS,
+    prepare_threshold: int | None = 5,
+) -> Connection:
+    """A connection whose session runs in UTC. Raises DatabaseDown after `patience_seconds` of trying.
+
+    `prepare_threshold` None is for poolers that hand out a server per transaction (PgBouncer before 1.21).
+    """
+    attempts = Retrying(
+        retry=retry_if_exception(_may_pass),
+        stop=stop_after_delay(patience_seconds),
+        wait=wait_random_exponential(multiplier=0.1, max=1.0),
+        reraise=True,
+    )
+    try:
+        return attempts(
+            psycopg.connect,
+            url,
+            autocommit=autocommit,
+            prepare_threshold=prepare_threshold,
+            application_name=application_name,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            options=_with_utc(url),
+            **KEEPALIVE,
+        )
+    except psycopg.OperationalError as error:
+        waited = f" within {patience_seconds:g} s" if _may_pass(error) else ""
+        # From None: libpq's own text may repeat the connection string.
+        raise DatabaseDown(
+            f"no connection to {place(url)}{waited}: {_reason(error)}. Is it running, and is DULY_DATABASE_URL right?"
+        ) from None
+    except psycopg.ProgrammingError as error:
+        raise DatabaseDown(
+            f"DULY_DATABASE_URL cannot be read as a PostgreSQL address ({type(error).__name__}): it looks like "
+            "postgresql://user:password@host:5432/database"
+        ) from None
+
+
+def answers(url: str) -> bool:
+    """Whether the database grants a connection right now: one attempt, no waiting for it to come back."""
+    try:
+        connect(url, application_name="duly probe", patience_seconds=0).close()
+    except DatabaseDown:
+        return False
+    return True
+
+
+def create_database(url: str, *, template: str = "template1") -> None:
+    """Make the database that the address names, unless it is there; its user must be allowed to."""
+    name = conninfo_to_dict(url)["dbname"]
+    with connect(make_conninfo(url, dbname="postgres"), autocommit=True) as admin:
+        if admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+            admin.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(str(name)), Identifier(template)))
+
+
+def drop_database(url: str) -> None:
+    """Remove the database that the address names, with whoever is connected to it; fine if it is not there."""
+    name = str(conninfo_to_dict(url)["dbname"])
+    with connect(make_conninfo(url, dbname="postgres"), autocommit=True) as admin:
+        admin.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
+
+
+def place(url: str) -> str:
+    """Where a connection string points, without user or password: `PostgreSQL at host:5432/duly`."""
+    parts = conninfo_to_dict(url)
+    host = parts.get("host") or parts.get("hostaddr") or "localhost"
+    port = "" if str(host).startswith("/") else f":{parts.get('port') or 5432}"
+    return f"PostgreSQL at {host}{port}, database {parts.get('dbname') or 'postgres'}"
+
+
+def migrate(url: str) -> list[str]:
+    """Bring the schema up to this version and name the revisions applied; safe from several processes at once.
+
+    Raises NewerSchema, without touching anything, if a newer duly was here.
+    """
+    with _alembic(url) as (config, connection):
+        connection.exec_driver_sql(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
+        connection.exec_driver_sql(f"SET lock_timeout = '{DDL_LOCK_TIMEOUT}'")
+        connection.commit()
+        scripts = ScriptDirectory.from_config(config)
+        before = _current(connection, scripts, url)
+        command.upgrade(config, "head")
+        connection.commit()
+        ours = [script.revision for script in scripts.iterate_revisions("head", before)]
+        return ours[::-1]
+
+
+def schema_version(url: str) -> str | None:
+    """The revision that the database stands at; None before the first. Raises NewerSchema."""
+    with _alembic(url) as (config, connection):
+        return _current(connection, ScriptDirectory.from_config(config), url)
+
+
+def newest_version() -> str:
+    """The revision that this version of duly works with."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise RuntimeError("storage/migrations holds no revision: the installation is incomplete")
+    return head
+
+
+def require_schema(url: str) -> None:
+    """Pass only when the database is at exactly this version's schema. Raises NewerSchema or SchemaMissing."""
+    version = schema_version(url)
+    if version != newest_version():
+        stands = (
+            "has no schema of duly" if version is None else f"is at schema {version}, older than {newest_version()}"
+        )
+        raise SchemaMissing(f"{place(url)} {stands}: run `duly migrate`")
+
+
+@contextmanager
+def _alembic(url: str) -> Iterator[tuple[Config, Any]]:
+    engine = create_engine(
+        "postgresql+psycopg://", creator=lambda: connect(url, application_name="duly migrate"), poolclass=NullPool
+    )
+    with engine.connect() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        yield config, connection
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("storage") / "migrations").replace("%", "%%"))
+    return config
+
+
+def _current(connection: Any, scripts: ScriptDirectory, url: str) -> str | None:
+    revision = MigrationContext.configure(connection).get_current_revision()
+    connection.commit()
+    known = {script.revision for script in scripts.walk_revisions()}
+    if revision is None or revision in known:
+        return revision
+    raise NewerSchema(
+        f"{place(url)} is at schema {revision}, which this version of duly does not know (its newest is "
+        f"{scripts.get_current_head()}): install the duly that migrated it, or restore a backup"
+    )
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether waiting can help: the server is away, starting, stopping or full."""
+    if not isinstance(error, psycopg.OperationalError):
+        return False
+    return error.sqlstate in PASSING_STATES if error.sqlstate else not _is_refusal(error)
+
+
+def _is_refusal(error: psycopg.OperationalError) -> bool:
+    # libpq keeps no SQLSTATE for a connection that was answered with an error: only its text says so.
+    text = str(error)
+    return "FATAL:" in text and not any(passing in text for passing in PASSING_WORDS)
+
+
+#: The same states in words. A server that speaks another language is waited for in vain, and then named as down.
+PASSING_WORDS: Final = ("starting up", "shutting down", "recovery mode", "too many clients", "connection slots")
+
+
+def _reason(error: psycopg.OperationalError) -> str:
+    """The last clause of libpq's report: `Connection refused`, `database "x" does not exist`."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    report = next((line for line in lines if "failed:" in line or "FATAL:" in line), lines[0] if lines else "no answer")
+    return report.rpartition("FATAL:  ")[2].rpartition("failed: ")[2]
+
+
+def _with_utc(url: str) -> str:
+    own = conninfo_to_dict(url).get("options") or ""
+    return f"{own} -c TimeZone=UTC".strip()

@@ -1,0 +1,14 @@
+"""${message}."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+
+
+def upgrade() -> None:
+    # Straight to the driver: the statements hold colons and percent signs that are nobody's parameters.
+    statements = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+    op.get_bind().connection.driver_connection.execute(statements)  # type: ignore[union-attr]  # psycopg's connection
