@@ -131,7 +131,9 @@ def _parse_service_account(text: str) -> dict[str, str]:
     wanted = ("project_id", "private_key", "client_email", "token_uri")
     missing = [key for key in wanted if not (isinstance(info, dict) and isinstance(info.get(key), str))]
     if missing:
-        raise BadCredentials(f"the FCM service account lacks {', '.join(missing)}: give the key file that Google issued")
+        raise BadCredentials(
+            f"the FCM service account lacks {', '.join(missing)}: give the key file that Google issued"
+        )
     return {key: value for key, value in info.items() if isinstance(value, str)}
 
 

@@ -57,6 +57,6 @@ def as_channel_error(error: Exception) -> ChannelError:
 
 
 def retry_after(headers: Mapping[str, str]) -> timedelta | None:
-    """The provider's wish in seconds, bounded to a day; None when it has none (or wrote a date, which we do not follow)."""
+    """The provider's wish in seconds, bounded to a day; None when it has none, or wrote a date."""
     wish = headers.get("Retry-After", "")
     return timedelta(seconds=min(int(wish), 86_400)) if wish.isascii() and wish.isdigit() else None

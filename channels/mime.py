@@ -45,24 +45,30 @@ def sender_mailbox(sender: str) -> Mailbox:
     return Mailbox(address, phrase + b" <" + address.encode() + b">")
 
 
-def check_address(address: str) -> str:
-    """The address itself. Raises Rejected, before anything is sent, for one that no mailbox can have."""
-    if not _ADDRESS.fullmatch(address) or len(address.encode()) > 254:
+def wire_address(address: str) -> str:
+    """The address as the wire takes it, its domain in ASCII. Raises Rejected for one that no mailbox can have."""
+    if not _ADDRESS.fullmatch(address) or len(address.encode("utf-8", "replace")) > 254:
         raise Rejected("bad address", True)
-    return address
+    if address.isascii():
+        return address
+    local, _, domain = address.rpartition("@")
+    try:
+        return f"{local}@{domain.encode('idna').decode()}"
+    except UnicodeError as error:
+        raise Rejected("bad address", True) from error
 
 
 def message_id(contact_id: UUID, domain: str) -> str:
     return f"<{contact_id}@{domain}>"
 
 
-def compose(outbound: Outbound, sender: Mailbox, domain: str) -> bytes:
-    """The whole message with CRLF line ends, not dot-stuffed. `outbound.to` must have passed check_address."""
+def compose(outbound: Outbound, address: str, sender: Mailbox, domain: str) -> bytes:
+    """The whole message with CRLF line ends, not dot-stuffed. `address` comes from `wire_address`."""
     rendered = outbound.rendered
     boundary = b"=_duly_" + outbound.contact_id.hex.encode()
     head = [
         b"From: " + sender.header,
-        b"To: " + outbound.to.encode(),
+        b"To: " + address.encode(),
         b"Subject: " + encode_header(rendered.subject or ""),
         b"Message-ID: " + message_id(outbound.contact_id, domain).encode(),
         *_date(outbound.contact_id),
@@ -113,7 +119,11 @@ def _part(kind: bytes, text: str, boundary: bytes) -> bytes:
     octets = base64.b64encode("\r\n".join(lines).encode("utf-8", "replace"))
     folded = b"\r\n".join(octets[at : at + 76] for at in range(0, len(octets), 76))
     return (
-        b"Content-Type: text/" + kind + b"; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n" + folded + b"\r\n"
+        b"Content-Type: text/"
+        + kind
+        + b"; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        + folded
+        + b"\r\n"
     )
 
 

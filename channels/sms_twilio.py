@@ -17,7 +17,7 @@ from twilio.http import AsyncHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
-from channels.base import ChannelError, OutcomeUnknown, Outbound, Receipt, Rejected, TryLater
+from channels.base import ChannelError, Outbound, OutcomeUnknown, Receipt, Rejected, TryLater
 from channels.credentials import TWILIO_URL, TwilioCredentials
 from channels.http_session import as_channel_error, open_session, read_bounded, retry_after
 from channels.twilio_errors import refusal
@@ -42,9 +42,7 @@ class TwilioSms:
     channel = Channel.SMS
     folds_repeats = False  # the Messages resource has no idempotency key (SDK 9.13)
 
-    def __init__(
-        self, use: ProviderUse, credentials: TwilioCredentials, *, public_url: str, is_sandbox: bool
-    ) -> None:
+    def __init__(self, use: ProviderUse, credentials: TwilioCredentials, *, public_url: str, is_sandbox: bool) -> None:
         self.is_sandbox = is_sandbox
         self._callback = f"{public_url.rstrip('/')}/callbacks/twilio/status"
         self._session = open_session(
@@ -104,7 +102,7 @@ def _from(sender: str) -> dict[str, str]:
     return {"messaging_service_sid": sender} if _MESSAGING_SERVICE.fullmatch(sender) else {"from_": sender}
 
 
-class _TwilioHttp(AsyncHttpClient):
+class _TwilioHttp(AsyncHttpClient):  # type: ignore[misc]  # the SDK is untyped
     """The SDK's way to the wire: one pooled session, any base URL, refusals already told apart."""
 
     def __init__(self, session: aiohttp.ClientSession, credentials: TwilioCredentials) -> None:

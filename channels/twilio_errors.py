@@ -34,7 +34,8 @@ _LATER = Meaning(Refusal.LATER)
 _OURS = Meaning(Refusal.OURS)
 
 #: Each code's page is https://www.twilio.com/docs/api/errors/<code>. Magic-number codes: the page on test credentials.
-#: 30003-30008: the error dictionary as quoted by support pages. Read November 2026; docs/channels.md says what is unverified.
+#: 30003-30008: the error dictionary as quoted by support pages. Read November 2026; docs/channels.md says what is
+#: unverified.
 TWILIO_ERRORS: Mapping[int, Meaning] = {
     # the API refuses the request
     20003: _OURS,  # authentication failed
