@@ -101,12 +101,12 @@ def answers(url: str) -> bool:
     return True
 
 
-def create_database(url: str, *, template: str = "template1") -> None:
+def create_database(url: str) -> None:
     """Make the database that the address names, unless it is there; its user must be allowed to."""
     name = conninfo_to_dict(url)["dbname"]
     with connect(make_conninfo(url, dbname="postgres"), autocommit=True) as admin:
         if admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
-            admin.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(str(name)), Identifier(template)))
+            admin.execute(SQL("CREATE DATABASE {}").format(Identifier(str(name))))
 
 
 def drop_database(url: str) -> None:
