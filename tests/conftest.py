@@ -25,7 +25,7 @@ from worker.engines import Engines
 
 @pytest.fixture(scope="session")
 def engines() -> Iterator[Engines]:
-    home = Path(tempfile.mkdtemp(prefix="duly-tests-"))
+    home = Path(tempfile.mkdtemp(prefix="duly-tests-", dir=roomy_memory()))
     settings = Settings(home=home)
     try:
         running = embedded.ensure(settings)
@@ -38,7 +38,7 @@ def engines() -> Iterator[Engines]:
 
 @pytest.fixture(scope="session")
 def admin(engines: Engines) -> Iterator[psycopg.Connection]:
-    """One session for making and dropping databases: the first such statement of a session costs 100 ms more."""
+    """The session that makes and drops databases."""
     with database.connect(engines.database_url, autocommit=True, application_name="tests") as opened:
         yield opened
 
@@ -81,7 +81,7 @@ def broker_url(engines: Engines) -> str:
 @contextmanager
 def copy_of(template: str, admin: psycopg.Connection) -> Iterator[str]:
     name = f"test_{uuid4().hex}"
-    # FILE_COPY takes a seventh of the default's time for a database this small (20 ms here).
+    # FILE_COPY is the faster way for a database this small: 11 ms in memory, 150 ms on this project's first disk.
     admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     try:
         yield name
@@ -94,9 +94,15 @@ def named(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
+def roomy_memory() -> Path | None:
+    """The memory file system, where making a database is a dozen times faster; None where there is little of it."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > 4 * 1024**3 else None
+
+
 def hurry(url: str) -> None:
     """Tests lose nothing that matters when the machine loses power."""
     with database.connect(url, autocommit=True) as admin:
-        for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
+        for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "max_wal_size = '256MB'"):
             admin.execute(f"ALTER SYSTEM SET {setting}")
         admin.execute("SELECT pg_reload_conf()")
