@@ -91,8 +91,8 @@ def release_unstamped(conn: Conn, batch_id: UUID, contacts: Sequence[tuple[int, 
     ).rowcount
 
 
-def record(conn: Conn, results: Sequence[Result], *, at: datetime) -> set[tuple[int, UUID]]:
-    """Write down what became of a wave; the contacts whose reminders ended by it. `at` is business time.
+def record(conn: Conn, results: Sequence[Result]) -> set[tuple[int, UUID]]:
+    """Write down what became of a wave; the contacts whose reminders ended by it.
 
     Safe to repeat, and safe when a sweep already called them uncertain: proof of acceptance wins.
     """
@@ -102,20 +102,18 @@ def record(conn: Conn, results: Sequence[Result], *, at: datetime) -> set[tuple[
         """
         INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, provider, provider_ref,
                                    code)
-        SELECT v.party_id, v.contact_id, v.intended_at, v.kind, 'dispatch', %s, v.provider, v.provider_ref, v.code
+        SELECT v.party_id, v.contact_id, v.intended_at, v.kind, 'dispatch', business_now(), v.provider,
+               v.provider_ref, v.code
         FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[])
              AS v(party_id, contact_id, intended_at, kind, provider, provider_ref, code)
         ON CONFLICT DO NOTHING
         """,
-        (
-            at,
-            *transpose(
-                [
-                    (r.party_id, r.contact_id, r.intended_at, r.kind.value, r.provider, r.provider_ref, r.code)
-                    for r in results
-                ],
-                7,
-            ),
+        transpose(
+            [
+                (r.party_id, r.contact_id, r.intended_at, r.kind.value, r.provider, r.provider_ref, r.code)
+                for r in results
+            ],
+            7,
         ),
     )
     ended = [r for r in results if r.state is not ReminderState.PLANNED]
@@ -125,13 +123,13 @@ def record(conn: Conn, results: Sequence[Result], *, at: datetime) -> set[tuple[
         return set()
     rows = conn.execute(
         """
-        UPDATE reminder r SET state = v.state, reason = v.code, ended_at = %s
+        UPDATE reminder r SET state = v.state, reason = v.code, ended_at = business_now()
         FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[]) AS v(party_id, contact_id, state, code)
         WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id
           AND (r.state = 'intended' OR r.state = 'uncertain' AND v.state = 'sent')
         RETURNING r.party_id, r.contact_id
         """,
-        (at, *transpose([(r.party_id, r.contact_id, r.state.value, r.code) for r in ended], 4)),
+        transpose([(r.party_id, r.contact_id, r.state.value, r.code) for r in ended], 4),
         binary=True,
     ).fetchall()
     return {(party_id, contact_id) for party_id, contact_id in rows}
@@ -153,25 +151,27 @@ def _go_back(conn: Conn, results: Sequence[Result]) -> None:
     )
 
 
-def retire_addresses(conn: Conn, rows: Sequence[tuple[int, int, str]], *, at: datetime) -> None:
+def retire_addresses(conn: Conn, rows: Sequence[tuple[int, int, str]]) -> None:
     """Stop using addresses (party, address, reason) that their provider refused for good."""
     if not rows:
         return
     conn.execute(
         """
-        UPDATE address a SET retired_at = %s, retired_reason = v.reason
+        UPDATE address a SET retired_at = business_now(), retired_reason = v.reason
         FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS v(party_id, address_id, reason)
         WHERE a.party_id = v.party_id AND a.address_id = v.address_id AND a.retired_at IS NULL
         """,
-        (at, *transpose(rows, 3)),
+        transpose(rows, 3),
     )
 
 
 def close_batch(conn: Conn, batch_id: UUID) -> None:
+    """End a batch whose work is done. One that still holds a reminder is left to the sweep, which knows what to do."""
     conn.execute(
         """
         UPDATE batch SET ended_at = clock_timestamp(), ended_how = 'finished'
         WHERE batch_id = %s AND ended_at IS NULL
+          AND NOT EXISTS (SELECT 1 FROM reminder WHERE batch_id = %s AND state = 'intended')
         """,
-        (batch_id,),
+        (batch_id, batch_id),
     )

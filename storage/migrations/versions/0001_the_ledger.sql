@@ -37,6 +37,13 @@ CREATE TABLE release (
 );
 CREATE UNIQUE INDEX release_live ON release ((true)) WHERE state = 'live';
 
+-- A lane that has been woken and not yet begun: the broker carries the name, this row keeps it from being carried
+-- twenty times. Losing the table costs nothing.
+CREATE UNLOGGED TABLE wake_up (
+    lane         text PRIMARY KEY,
+    published_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 50);
+
 -- What happened to a release, by whom: approvals are bound to the hash.
 CREATE TABLE release_event (
     release_hash text NOT NULL REFERENCES release,

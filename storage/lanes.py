@@ -1,0 +1,156 @@
+"""Wake-ups, pauses, the business clock and nightly jobs: the small tables that steer the fleet."""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from domain.lane import Lane
+from storage.rows import Conn
+
+#: A wake-up that nobody has begun on for this long is taken for lost and published again.
+WAKE_UP_LASTS = timedelta(seconds=2)
+
+
+class Pause(NamedTuple):
+    scope: str
+    reason: str
+    paused_by: str
+    since: datetime
+
+
+def claim_wake_ups(conn: Conn, lanes: list[Lane]) -> list[Lane]:
+    """Of these lanes, those that nobody has woken lately: the caller publishes them, now."""
+    if not lanes:
+        return []
+    rows = conn.execute(
+        """
+        INSERT INTO wake_up (lane) SELECT unnest(%s::text[])
+        ON CONFLICT (lane) DO UPDATE SET published_at = clock_timestamp()
+        WHERE wake_up.published_at < clock_timestamp() - %s
+        RETURNING lane
+        """,
+        ([str(lane) for lane in lanes], WAKE_UP_LASTS),
+    ).fetchall()
+    return [Lane.parse(row[0]) for row in rows]
+
+
+def begin_wake_up(conn: Conn, lane: Lane) -> None:
+    """The wake-up has arrived: the lane may be woken again."""
+    conn.execute("DELETE FROM wake_up WHERE lane = %s", (str(lane),))
+
+
+def pause(conn: Conn, scope: str, *, reason: str, by: str) -> bool:
+    """Stop sending for `*` or one lender; false if it was paused already. Seen by the next stamp, everywhere."""
+    return bool(
+        conn.execute(
+            "INSERT INTO pause (scope, reason, paused_by) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+            (scope, reason, by),
+        ).rowcount
+    )
+
+
+def resume(conn: Conn, scope: str) -> bool:
+    """Take a pause back; false if there was none."""
+    return bool(conn.execute("DELETE FROM pause WHERE scope = %s", (scope,)).rowcount)
+
+
+def pauses(conn: Conn) -> list[Pause]:
+    rows = conn.execute("SELECT scope, reason, paused_by, since FROM pause ORDER BY scope").fetchall()
+    return [Pause._make(row) for row in rows]
+
+
+def business_now(conn: Conn) -> datetime:
+    """Business time, aware UTC: the stepped clock if a run lives on one, else the database's own."""
+    row = conn.execute("SELECT business_now()").fetchone()
+    assert row is not None
+    now: datetime = row[0]
+    return now
+
+
+def step_clock(conn: Conn, to: datetime | None) -> None:
+    """Set business time to an instant, or give it back to the real clock with None."""
+    conn.execute("UPDATE clock SET stepped_at = %s", (to,))
+
+
+def stepped_clock(conn: Conn) -> datetime | None:
+    row = conn.execute("SELECT stepped_at FROM clock").fetchone()
+    return row[0] if row else None
+
+
+class Stillness(NamedTuple):
+    """What is left to do at the present moment: batches counted, of the rest whether there is any (0 or 1)."""
+
+    open_batches: int
+    due_reminders: int
+    waiting_inbox: int
+    due_jobs: int
+
+
+def stillness(conn: Conn) -> Stillness:
+    row = conn.execute(
+        """
+        SELECT (SELECT count(*) FROM batch WHERE ended_at IS NULL),
+               (SELECT count(*) FROM (SELECT 1 FROM reminder r WHERE r.state = 'planned' AND r.due_at <= business_now()
+                    AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', r.lender_id)) LIMIT 1) one),
+               (SELECT count(*) FROM (SELECT 1 FROM inbox WHERE folded_at IS NULL LIMIT 1) one),
+               (SELECT count(*) FROM nightly_job WHERE due_at <= business_now())
+        """
+    ).fetchone()
+    assert row is not None
+    return Stillness._make(row)
+
+
+def next_moment(conn: Conn) -> datetime | None:
+    """When something comes due next after the present moment: a reminder or a nightly job."""
+    row = conn.execute(
+        """
+        SELECT least((SELECT min(due_at) FROM reminder WHERE state = 'planned' AND due_at > business_now()
+                      AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', lender_id))),
+                     (SELECT min(due_at) FROM nightly_job WHERE due_at > business_now()))
+        """
+    ).fetchone()
+    assert row is not None
+    moment: datetime | None = row[0]
+    return moment
+
+
+def schedule_nightly(conn: Conn, name: str, *, first: datetime) -> None:
+    """Make a nightly job known; one that is known keeps its time."""
+    conn.execute("INSERT INTO nightly_job (name, due_at) VALUES (%s, %s) ON CONFLICT DO NOTHING", (name, first))
+
+
+def due_jobs(conn: Conn) -> list[str]:
+    rows = conn.execute("SELECT name FROM nightly_job WHERE due_at <= business_now() ORDER BY name").fetchall()
+    return [row[0] for row in rows]
+
+
+def claim_job(conn: Conn, name: str) -> datetime | None:
+    """Take a due nightly job and move it on to its next night; business time, or None if another worker has it."""
+    row = conn.execute(
+        """
+        UPDATE nightly_job SET due_at = due_at + interval '1 day' * greatest(1, ceil(
+            extract(epoch FROM business_now() - due_at) / 86400.0))
+        WHERE name = %s AND due_at <= business_now() RETURNING business_now()
+        """,
+        (name,),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def ensure_partitions(conn: Conn, around: datetime, *, ahead: int = 3, back: int = 2) -> int:
+    """Make the monthly partitions from `back` months before to `ahead` months after; how many months were new."""
+    row = conn.execute(
+        """
+        SELECT count(*) FILTER (WHERE ensure_partitions((date_trunc('month', %s::timestamptz)
+                                                         + make_interval(months => m))::date))
+        FROM generate_series(%s::int, %s::int) AS m
+        """,
+        (around, -back, ahead),
+    ).fetchone()
+    assert row is not None
+    made: int = row[0]
+    return made
+
+
+def forget_batches(conn: Conn) -> int:
+    """Drop the rows of batches that ended more than a day ago (real time)."""
+    return conn.execute("DELETE FROM batch WHERE ended_at < clock_timestamp() - interval '1 day'").rowcount

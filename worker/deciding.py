@@ -1,0 +1,598 @@
+"""Decide first: from what was read under lock to what shall be written. Pure but for the seal; no SQL, no network.
+
+One pass per customer: expire what is stale, judge what is due, let one message serve several debts of the same lender,
+purpose and language, and hand to people what is theirs.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from itertools import groupby
+from typing import TypeVar
+
+import structlog
+from messages.catalogue import CopyError
+from policy.judge import judge
+from policy.packs import RuleSet
+
+from channels.base import Outbound
+from domain import verdict as answers
+from domain.case import AccountFacts, Attempt, BlockedHours, Case, CustomerFacts, PastContact
+from domain.channel import BY_A_PERSON, REACHED_BY, AddressChannel, AddressKind, Channel
+from domain.consent import Consent
+from domain.contact import Outcome, new_contact_id
+from domain.hold import Hold, HoldKind
+from domain.ladder import STAGES, Done, Ladder, Owed, Step, days_past_due, first_step, next_step
+from domain.lender import Lender
+from domain.message import Rendered
+from domain.purpose import Actor, Purpose
+from domain.reminder import NewReminder, ReminderState
+from domain.verdict import Allow, Because, Suppress, Verdict
+from messages.facts import BadFacts, Debt, Facts
+from storage.intents import Answer, Ended, Intent, IntentAccount, Postponed, Task
+from storage.picture import Due, Past, Picture, Reach, Standing, Stop
+from storage.sealing import CustomerKey, Keyring, Unsealable
+from worker.planner import reminder_for
+from worker.releases import Release
+
+log = structlog.get_logger()
+
+OfCustomer = TypeVar("OfCustomer", Reach, Standing)
+OfParty = TypeVar("OfParty", Stop, Past)
+
+#: How long a zone that the customer confirmed stands alone (research notes, section 6.3).
+ZONE_CONFIRMATION_LASTS = timedelta(days=365)
+
+#: A provider may hold a message no longer than this, whatever the window allows.
+LONGEST_VALIDITY = timedelta(hours=10)
+
+#: Without a window's end we let a provider hold a message this long.
+DEFAULT_VALIDITY = timedelta(hours=4)
+
+
+def our_own(rule: str) -> Because:
+    """A reason of the engine's, not of a law."""
+    return Because(f"duly.{rule}", "duly", "the engine's own rule; see docs/story.md", "own", "hard")
+
+
+NO_ADDRESS = Suppress(our_own("no_address"))
+NO_COPY = Suppress(our_own("no_copy_in_their_language"))
+COPY_REFUSED = Suppress(our_own("copy_refused"))
+KEY_DESTROYED = Suppress(our_own("customer_erased"))
+EXPIRED = our_own("expired_unsent")
+HANDED = our_own("handed_to_a_person")
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a drain decides with. `now` is business time."""
+
+    now: datetime
+    release: Release
+    lender: Lender
+    keyring: Keyring
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An intent with what will leave for it, and the steps to plan when it has ended."""
+
+    intent: Intent
+    outbound: Outbound
+    successors: tuple[NewReminder, ...]
+
+
+@dataclass(slots=True)
+class Decisions:
+    """Everything that one drain shall write."""
+
+    letters: list[Letter] = field(default_factory=list)
+    postponed: list[Postponed] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+    planned: list[NewReminder] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One customer of a locked party, with all that their reminders share. `history` grows as we decide."""
+
+    due: Due  # any of their due rows: carries the customer's columns
+    stop_epoch: int
+    facts: CustomerFacts
+    reaches: Mapping[AddressChannel, Reach]
+    consents: Sequence[Consent]
+    holds: Sequence[Hold]
+    history: list[PastContact]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The way that was found open for one reminder."""
+
+    channel: Channel
+    reach: Reach | None
+    rules: RuleSet
+    allow: Allow
+    locale: str
+
+
+def decide(scene: Scene, picture: Picture, epochs: Mapping[int, int]) -> Decisions:
+    """Judge and render all that is due for the locked parties. `epochs` are the parties' stop epochs under the lock."""
+    decisions = Decisions()
+    reaches = _by_customer(picture.reaches)
+    standings = _by_customer(picture.standings)
+    stops = _by_party(picture.stops)
+    pasts = _by_party(picture.pasts)
+    for party_id, of_party in groupby(picture.due, key=lambda row: row.party_id):
+        history = [_past(row) for row in pasts.get(party_id, ())]
+        holds = [_hold(row) for row in stops.get(party_id, ())]
+        for customer_id, rows in groupby(of_party, key=lambda row: row.customer_id):
+            due = list(rows)
+            person = Person(
+                due=due[0],
+                stop_epoch=epochs[party_id],
+                facts=_customer_facts(due[0], scene.now),
+                reaches=_first_reaches(reaches.get((party_id, customer_id), ())),
+                consents=[_consent(row) for row in standings.get((party_id, customer_id), ())],
+                holds=holds,
+                history=history,
+            )
+            _decide_person(scene, person, due, decisions)
+    return decisions
+
+
+def _decide_person(scene: Scene, person: Person, due: list[Due], decisions: Decisions) -> None:
+    """Gentlest stage first: a message for several debts speaks in the words that all of them permit."""
+    waiting: list[tuple[Due, Step]] = []
+    for row in due:
+        ladder = scene.release.ladders.get(row.ladder)
+        step = _step(ladder, row.step)
+        if row.account_state != "open" or row.balance_minor <= 0:
+            decisions.ended.append(Ended(row.party_id, row.reminder_id, ReminderState.CANCELLED, "nothing_owed"))
+        elif ladder is None or step is None:  # a release took the step away: begin again at the gentlest that is true
+            _answer(scene, row, Channel(row.channel), our_own("step_withdrawn"), "expire", None, decisions)
+            decisions.ended.append(Ended(row.party_id, row.reminder_id, ReminderState.CANCELLED, "step_withdrawn"))
+            decisions.planned.extend(_first(scene, person, row, ladder))
+        elif row.expires_at <= scene.now:
+            _answer(scene, row, Channel(row.channel), EXPIRED, "expire", None, decisions)
+            _finish(scene, person, row, ReminderState.EXPIRED, EXPIRED.rule, decisions)
+        elif not step.channels:
+            _hand_over(scene, person, row, step, "specialist", decisions)
+        else:
+            waiting.append((row, step))
+    waiting.sort(key=lambda pair: (STAGES.index(pair[1].stage), -pair[1].day, pair[0].reminder_id))
+    while waiting:
+        row, step = waiting.pop(0)
+        choice = _find_way(scene, person, row, step)
+        if not isinstance(choice, Choice):
+            _bar(scene, person, row, choice, decisions)
+        elif choice.channel in BY_A_PERSON:
+            _hand_over(scene, person, row, step, "call", decisions)
+        else:
+            joined = _join(scene, person, row, choice, waiting, decisions)
+            _write_letter(scene, person, row, step, choice, joined, decisions)
+
+
+# ------------------------------------------------------------------------------------------------------------ the judge
+
+
+def _find_way(scene: Scene, person: Person, row: Due, step: Step) -> Choice | tuple[Channel, Verdict]:
+    """The step's first channel on which this reminder may go now; else the kindest of the refusals.
+
+    A hold with an end beats one without, and any hold beats "never".
+    """
+    refusals: list[tuple[Channel, Verdict]] = []
+    for channel in step.channels:
+        answer = _may_we(scene, person, row, step, channel)
+        if isinstance(answer, Choice):
+            return answer
+        refusals.append((channel, answer))
+    return min(refusals, key=_kindness)
+
+
+def _kindness(refusal: tuple[Channel, Verdict]) -> tuple[int, float]:
+    match refusal[1]:
+        case answers.Hold(until=datetime() as until):
+            return 0, until.timestamp()
+        case answers.Hold():
+            return 1, 0.0
+        case _:
+            return 2, 0.0
+
+
+def _may_we(scene: Scene, person: Person, row: Due, step: Step, channel: Channel) -> Choice | Verdict:
+    reach = person.reaches.get(REACHED_BY[channel])
+    if reach is None:
+        return NO_ADDRESS
+    rules = scene.release.packs.applying(
+        residence=row.residence,
+        number_country=reach.country,
+        licence=scene.lender.licence,
+        on=scene.now.date(),
+    )
+    if isinstance(rules, Suppress):
+        return rules
+    verdict = judge(_case(scene, person, row, channel, reach), rules)
+    if not isinstance(verdict, Allow):
+        return verdict
+    if channel in BY_A_PERSON:
+        return Choice(channel, reach, rules, verdict, row.locale)
+    locale = scene.release.catalogue.locale_for(step.message, channel, row.locale)
+    if locale is None:
+        return NO_COPY
+    return Choice(channel, reach, rules, verdict, locale)
+
+
+def _case(scene: Scene, person: Person, row: Due, channel: Channel, reach: Reach) -> Case:
+    return Case(
+        now=scene.now,
+        expires=row.expires_at,
+        actor=scene.lender.actor,
+        customer=person.facts,
+        account=AccountFacts(str(row.account_id), _days_past_due(row, scene.now), row.balance_minor, row.currency),
+        attempt=Attempt(
+            channel=channel,
+            address=reach.lookup.hex(),
+            address_kind=AddressKind(reach.kind),
+            purpose=Purpose.REMINDER,
+            number_zones=tuple(reach.zones),
+            number_country=reach.country,
+        ),
+        history=person.history,
+        holds=person.holds,
+        consents=person.consents,
+        lender=scene.lender.id,
+        household=row.household,
+    )
+
+
+def _join(
+    scene: Scene, person: Person, row: Due, choice: Choice, waiting: list[tuple[Due, Step]], decisions: Decisions
+) -> list[tuple[Due, Step]]:
+    """The other due debts that the same message may cover: each is judged for itself, barred ones drop out.
+
+    Words that only a person may speak never merge, nor do debts in another currency.
+    """
+    joined: list[tuple[Due, Step]] = []
+    for other, step in list(waiting):
+        if other.currency != row.currency or choice.channel not in step.channels or choice.reach is None:
+            continue
+        verdict = judge(_case(scene, person, other, choice.channel, choice.reach), choice.rules)
+        if isinstance(verdict, Allow):
+            joined.append((other, step))
+        else:
+            _bar(scene, person, other, (choice.channel, verdict), decisions)
+        waiting.remove((other, step))
+    return joined
+
+
+def _bar(scene: Scene, person: Person, row: Due, refusal: tuple[Channel, Verdict], decisions: Decisions) -> None:
+    channel, verdict = refusal
+    because = verdict.because
+    match verdict:
+        case answers.Hold(until=datetime() as until):
+            _answer(scene, row, channel, because, "hold", until, decisions)
+            decisions.postponed.append(Postponed(row.party_id, row.reminder_id, until, because.rule, channel.value))
+        case answers.Hold():  # only a person can lift it: look again when it is lifted, or let the step expire
+            _answer(scene, row, channel, because, "hold", None, decisions)
+            decisions.postponed.append(
+                Postponed(row.party_id, row.reminder_id, row.expires_at, because.rule, channel.value)
+            )
+        case _:
+            _answer(scene, row, channel, because, "suppress", None, decisions)
+            _finish(scene, person, row, ReminderState.SUPPRESSED, because.rule, decisions)
+
+
+# ------------------------------------------------------------------------------------------------------- what to write
+
+
+def _write_letter(
+    scene: Scene,
+    person: Person,
+    row: Due,
+    step: Step,
+    choice: Choice,
+    joined: Sequence[tuple[Due, Step]],
+    decisions: Decisions,
+) -> None:
+    covered = [(row, step), *joined]
+    composed = _compose(scene, row, step, choice, [each for each, _ in covered])
+    if isinstance(composed, Suppress):
+        for each, _ in covered:
+            _bar(scene, person, each, (choice.channel, composed), decisions)
+        return
+    facts_sealed, to, rendered = composed
+    reach = choice.reach
+    assert reach is not None
+    contact_id = new_contact_id(scene.now)
+    intent = Intent(
+        party_id=row.party_id,
+        contact_id=contact_id,
+        intended_at=scene.now,
+        customer_id=row.customer_id,
+        lender_id=scene.lender.id,
+        actor=scene.lender.actor.value,
+        channel=choice.channel.value,
+        address_id=reach.address_id,
+        address_lookup=reach.lookup,
+        purpose=Purpose.REMINDER.value,
+        message=step.message,
+        locale=choice.locale,
+        stage=step.stage.value,
+        rule=choice.allow.because.rule,
+        pack=choice.allow.because.pack,
+        packs=list(choice.rules.ids),
+        zones=list(dict.fromkeys((*person.facts.zones, *(() if person.facts.zone_confirmed else reach.zones)))),
+        window_ends=choice.allow.until,
+        stop_epoch=person.stop_epoch,
+        release_hash=scene.release.hash,
+        inputs={
+            "days_past_due": [_days_past_due(each, scene.now) for each, _ in covered],
+            "attempt": row.attempt,
+            "zone_confirmed": person.facts.zone_confirmed,
+            "residence": row.residence,
+            "number_country": reach.country,
+            "number_zones": reach.zones,
+            "address_kind": reach.kind,
+        },
+        facts_sealed=facts_sealed,
+        accounts=tuple(
+            IntentAccount(each.account_id, each.reminder_id, its.id, its.stage.value) for each, its in covered
+        ),
+    )
+    outbound = Outbound(
+        contact_id=contact_id,
+        party_id=row.party_id,
+        channel=choice.channel,
+        to=to,
+        sender=_sender(scene.lender, choice.channel),
+        rendered=rendered,
+        valid_for=_validity(scene.now, choice.allow.until, row.expires_at),
+        collapse_key=f"r{row.reminder_id}",
+    )
+    successors = tuple(new for each, its in covered for new in _successor(scene, person, each))
+    decisions.letters.append(Letter(intent, outbound, successors))
+    person.history.append(
+        PastContact(
+            at=scene.now,
+            channel=choice.channel,
+            outcome=Outcome.INTENDED,
+            accounts=tuple(str(each.account_id) for each, _ in covered),
+            address=reach.lookup.hex(),
+            actor=scene.lender.actor,
+            lender=scene.lender.id,
+            household=row.household,
+        )
+    )
+
+
+def _compose(
+    scene: Scene, row: Due, step: Step, choice: Choice, covered: Sequence[Due]
+) -> tuple[bytes, str, Rendered] | Suppress:
+    """Open the customer's envelope, render, seal the facts: sealed facts, clear address, words."""
+    assert choice.reach is not None
+    try:
+        key = _key(scene.keyring, row)
+        if key is None:
+            return KEY_DESTROYED
+        to = key.open(choice.reach.sealed).decode()
+        facts = _facts(scene, row, covered, choice.locale, name=key.open(row.name_sealed or b"").decode())
+        rendered = scene.release.catalogue.render(step.message, choice.channel, choice.locale, facts)
+        return key.seal(facts.to_json()), to, rendered
+    except Unsealable:
+        return KEY_DESTROYED
+    except (CopyError, BadFacts) as error:
+        log.error("copy_refused", message=step.message, channel=choice.channel, locale=choice.locale,
+                  account_id=row.account_id, why=type(error).__name__)  # fmt: skip
+        return COPY_REFUSED
+
+
+def _key(keyring: Keyring, row: Due) -> CustomerKey | None:
+    if row.wrapped_key is None or row.master_key_id is None or row.name_sealed is None:
+        return None
+    return keyring.open_customer_key(row.master_key_id, row.wrapped_key)
+
+
+def _facts(scene: Scene, row: Due, covered: Sequence[Due], locale: str, *, name: str) -> Facts:
+    lender = scene.lender
+    return Facts(
+        customer_name=name,
+        brand=_in_language(lender.brand, locale),
+        debts=tuple(
+            Debt(each.account_ref[-4:], each.product or "", each.balance_minor, each.currency, each.due_on)
+            for each in covered
+        ),
+        days_past_due=max(_days_past_due(each, scene.now) for each in covered),
+        as_of=row.as_of.date(),
+        help_phone=lender.help_phone,
+        help_hours=_in_language(lender.help_hours, locale),
+        pay_url=lender.pay_url,
+        help_url=lender.help_url,
+    )
+
+
+def _hand_over(scene: Scene, person: Person, row: Due, step: Step, kind: str, decisions: Decisions) -> None:
+    """To a person: the task reserves nothing, and the dial click is judged again."""
+    decisions.tasks.append(
+        Task(
+            party_id=row.party_id,
+            customer_id=row.customer_id,
+            lender_id=scene.lender.id,
+            account_ids=[row.account_id],
+            kind=kind,
+            reason=f"step {step.id}",
+            message=step.message,
+            stage=step.stage.value,
+            queued_at=scene.now,
+            not_before=scene.now,
+            expires_at=None if kind == "specialist" else scene.now + step.expires_after,
+        )
+    )
+    _finish(scene, person, row, ReminderState.HANDED, HANDED.rule, decisions)
+
+
+def _finish(scene: Scene, person: Person, row: Due, state: ReminderState, reason: str, decisions: Decisions) -> None:
+    decisions.ended.append(Ended(row.party_id, row.reminder_id, state, reason))
+    decisions.planned.extend(_successor(scene, person, row))
+
+
+def _answer(
+    scene: Scene,
+    row: Due,
+    channel: Channel,
+    because: Because,
+    verdict: str,
+    until: datetime | None,
+    decisions: Decisions,
+) -> None:
+    decisions.answers.append(
+        Answer(
+            row.party_id, scene.now, row.reminder_id, row.account_id, scene.lender.id, channel.value, row.step,
+            row.stage, verdict, because.rule, because.pack, until, scene.release.hash,
+        )
+    )  # fmt: skip
+
+
+def _successor(scene: Scene, person: Person, row: Due) -> list[NewReminder]:
+    ladder = scene.release.ladders.get(row.ladder)
+    if ladder is None:
+        return []
+    planned = next_step(ladder, _owed(row), Done(row.step, row.planned_for), now=scene.now)
+    if planned is None:
+        return []
+    return [
+        reminder_for(
+            planned, party_id=row.party_id, account_id=row.account_id, lender_id=scene.lender.id, ladder=row.ladder,
+            reachable=person.reaches.keys(),
+        )
+    ]  # fmt: skip
+
+
+def _first(scene: Scene, person: Person, row: Due, ladder: Ladder | None) -> list[NewReminder]:
+    """Begin again under the lender's present choice of ladder."""
+    name = row.ladder if ladder is not None else scene.lender.ladder_for(row.product, row.balance_minor)
+    chosen = scene.release.ladders.get(name) if name else None
+    planned = first_step(chosen, _owed(row), now=scene.now) if chosen else None
+    if planned is None or name is None:
+        return []
+    return [
+        reminder_for(
+            planned, party_id=row.party_id, account_id=row.account_id, lender_id=scene.lender.id, ladder=name,
+            reachable=person.reaches.keys(),
+        )
+    ]  # fmt: skip
+
+
+# ----------------------------------------------------------------------------------------------------- rows to values
+
+
+def _step(ladder: Ladder | None, step_id: str) -> Step | None:
+    position = ladder.index(step_id) if ladder else None
+    return ladder.steps[position] if ladder is not None and position is not None else None
+
+
+def _owed(row: Due) -> Owed:
+    return Owed(row.due_on, row.balance_minor, row.currency, planning_zone(row.zones))
+
+
+def planning_zone(zones: Sequence[str]) -> str:
+    """Where a step's local time is read. Only for planning: the judge never falls back to UTC."""
+    return zones[0] if zones else "UTC"
+
+
+def _days_past_due(row: Due, now: datetime) -> int:
+    return days_past_due(row.due_on, now, planning_zone(row.zones))
+
+
+def _customer_facts(row: Due, now: datetime) -> CustomerFacts:
+    confirmed = row.zone_confirmed_at
+    return CustomerFacts(
+        zones=tuple(row.zones),
+        zone_confirmed=confirmed is not None and now - confirmed < ZONE_CONFIRMATION_LASTS,
+        blocked=tuple(_blocked(entry) for entry in row.blocked_hours),
+        refused_channels=frozenset(Channel(name) for name in row.refused_channels),
+    )
+
+
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _blocked(entry: Mapping[str, object]) -> BlockedHours:
+    days = entry["days"]
+    assert isinstance(days, list)
+    return BlockedHours(
+        weekdays=frozenset(_WEEKDAYS.index(day) for day in days),
+        since=time.fromisoformat(str(entry["from"])),
+        until=time.fromisoformat(str(entry["until"])),
+    )
+
+
+_CHANNEL = {channel.value: channel for channel in Channel}
+_OUTCOME = {outcome.value: outcome for outcome in Outcome}
+_PURPOSE = {purpose.value: purpose for purpose in Purpose}
+_ACTOR = {actor.value: actor for actor in Actor}
+
+
+def _past(row: Past) -> PastContact:
+    return PastContact(
+        at=row.intended_at,
+        channel=_CHANNEL[row.channel],
+        outcome=_OUTCOME[row.outcome] if row.outcome else Outcome.INTENDED,
+        accounts=tuple(map(str, row.account_ids)),
+        address=row.lookup.hex() if row.lookup else None,
+        purpose=_PURPOSE[row.purpose],
+        actor=_ACTOR[row.actor],
+        lender=row.lender_id,
+    )
+
+
+def _hold(row: Stop) -> Hold:
+    account = None if row.account_id is None else str(row.account_id)
+    return Hold(HoldKind(row.kind), account, row.since, row.ends_at)
+
+
+def _consent(row: Standing) -> Consent:
+    return Consent(
+        _CHANNEL[row.channel], row.lookup.hex() if row.lookup else None, _PURPOSE[row.purpose], row.given_at,
+        row.withdrawn_at,
+    )  # fmt: skip
+
+
+def _first_reaches(rows: Iterable[Reach]) -> dict[AddressChannel, Reach]:
+    """The best living address of each kind: rows come in order of priority."""
+    found: dict[AddressChannel, Reach] = {}
+    for row in rows:
+        found.setdefault(AddressChannel(row.channel), row)
+    return found
+
+
+def _by_customer(rows: Iterable[OfCustomer]) -> dict[tuple[int, int], list[OfCustomer]]:
+    grouped: dict[tuple[int, int], list[OfCustomer]] = defaultdict(list)
+    for row in rows:
+        grouped[row.party_id, row.customer_id].append(row)
+    return grouped
+
+
+def _by_party(rows: Iterable[OfParty]) -> dict[int, list[OfParty]]:
+    grouped: dict[int, list[OfParty]] = defaultdict(list)
+    for row in rows:
+        grouped[row.party_id].append(row)
+    return grouped
+
+
+def _in_language(texts: Mapping[str, str], locale: str) -> str:
+    """The text in the language of the copy, else in the one the file names first."""
+    return texts.get(locale) or next(iter(texts.values()))
+
+
+def _sender(lender: Lender, channel: Channel) -> str:
+    return lender.email_sender if channel is Channel.EMAIL else lender.sms_sender
+
+
+def _validity(now: datetime, window_ends: datetime | None, expires_at: datetime) -> timedelta:
+    """How long the provider may hold it: never past the window, nor past the step's own end."""
+    longest = DEFAULT_VALIDITY if window_ends is None else min(window_ends - now, LONGEST_VALIDITY)
+    return min(longest, expires_at - now)

@@ -1,0 +1,56 @@
+"""Jobs that come due once a business day: partitions ahead, old batches, promises and call tasks past their day."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from storage import lanes
+from storage.rows import Conn
+from worker import calls
+from worker.wiring import Spine
+
+log = structlog.get_logger()
+
+
+def _partitions(conn: Conn, now: datetime) -> int:
+    return lanes.ensure_partitions(conn, now)
+
+
+def _batches(conn: Conn, now: datetime) -> int:
+    return lanes.forget_batches(conn)
+
+
+def _calls(conn: Conn, now: datetime) -> int:
+    return calls.expire_calls(conn)
+
+
+#: By name: what runs, and how many rows it touched.
+JOBS: dict[str, Callable[[Conn, datetime], int]] = {
+    "partitions": _partitions,
+    "batches": _batches,
+    "calls": _calls,
+}
+
+
+def schedule(conn: Conn, *, now: datetime) -> None:
+    """Make every job known, first due at the next 00:30 UTC; the partitions that are needed now are made now."""
+    lanes.ensure_partitions(conn, now)
+    first = now.replace(hour=0, minute=30, second=0, microsecond=0) + timedelta(days=1)
+    for name in JOBS:
+        lanes.schedule_nightly(conn, name, first=first)
+
+
+def run_due(spine: Spine) -> int:
+    """Run every job that is due; how many. A job that another worker has taken is left to it."""
+    done = 0
+    for name in lanes.due_jobs(spine.conn):
+        job = JOBS.get(name)
+        with spine.conn.transaction():
+            now = lanes.claim_job(spine.conn, name)
+            if now is None or job is None:
+                continue
+            touched = job(spine.conn, now)
+        log.info("nightly", job=name, rows=touched)
+        done += 1
+    return done

@@ -1,0 +1,106 @@
+"""Send one wave: every letter once, side by side, and an answer for each. Decides nothing and touches no database."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from channels.base import Adapter, ChannelError, Misconfigured, OutcomeUnknown, Receipt, Rejected, TryLater
+from domain.channel import Channel
+from domain.contact import EventKind
+from domain.reminder import ReminderState
+from storage.waves import Result
+from worker.deciding import Letter
+
+log = structlog.get_logger()
+
+#: After so many attempts a reminder fails: people are not a retry queue.
+MOST_ATTEMPTS = 5
+
+#: First wait after a refusal for now; doubles with each attempt, up to LONGEST_WAIT, unless the provider names one.
+FIRST_WAIT = timedelta(minutes=5)
+LONGEST_WAIT = timedelta(hours=4)
+
+#: How long the reminders of a misconfigured provider wait before they are judged again.
+MISCONFIGURED_WAIT = timedelta(minutes=15)
+
+#: A wave may take no longer than this in all; every adapter's own deadline is shorter.
+WAVE_SECONDS = 30.0
+
+Answer = Receipt | ChannelError
+
+
+async def send_wave(adapters: Mapping[Channel, Adapter], letters: Sequence[Letter]) -> list[Answer]:
+    """One attempt each, in parallel; the answers in the order of the letters.
+
+    What is still under way when the wave's time is up is cancelled and counts as unknown.
+    """
+    tasks = [asyncio.ensure_future(_send(adapters.get(letter.outbound.channel), letter)) for letter in letters]
+    try:
+        await asyncio.wait(tasks, timeout=WAVE_SECONDS)
+    finally:
+        for task in tasks:
+            task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return [OutcomeUnknown("wave_timed_out") if task.cancelled() else task.result() for task in tasks]
+
+
+async def _send(adapter: Adapter | None, letter: Letter) -> Answer:
+    if adapter is None:
+        return Misconfigured("no_provider")
+    try:
+        return await adapter.send(letter.outbound)
+    except ChannelError as refusal:
+        return refusal
+    except Exception as error:  # an adapter broke its contract: it may have sent, so we must say that we do not know
+        log.error("adapter_broke_its_contract", provider=adapter.name, error=type(error).__name__)
+        return OutcomeUnknown("adapter_error")
+
+
+def result_of(letter: Letter, answer: Answer, *, provider: str | None, now: datetime) -> Result:
+    """What an answer means for the contact and its reminders. `now` is business time."""
+    attempt = letter.intent.inputs["attempt"]
+    match answer:
+        case Receipt():
+            return _result(letter, EventKind.SENT, ReminderState.SENT, answer.provider, ref=answer.provider_ref)
+        case OutcomeUnknown():
+            return _result(letter, EventKind.UNCERTAIN, ReminderState.UNCERTAIN, provider, code=answer.code)
+        case Misconfigured():
+            return _result(
+                letter, EventKind.RELEASED, ReminderState.PLANNED, provider, code=answer.code,
+                due_at=now + MISCONFIGURED_WAIT, costs_attempt=False,
+            )  # fmt: skip
+        case ChannelError() if attempt >= MOST_ATTEMPTS:
+            return _result(letter, EventKind.REJECTED, ReminderState.FAILED, provider, code=answer.code)
+        case TryLater():
+            wait = answer.after or min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT)
+            return _result(
+                letter, EventKind.REJECTED, ReminderState.PLANNED, provider, code=answer.code, due_at=now + wait
+            )
+        case _:  # Rejected: judged again at once, for the next channel
+            return _result(letter, EventKind.REJECTED, ReminderState.PLANNED, provider, code=answer.code, due_at=now)
+
+
+def _result(
+    letter: Letter,
+    kind: EventKind,
+    state: ReminderState,
+    provider: str | None,
+    *,
+    ref: str | None = None,
+    code: str | None = None,
+    due_at: datetime | None = None,
+    costs_attempt: bool = True,
+) -> Result:
+    intent = letter.intent
+    return Result(
+        intent.party_id, intent.contact_id, intent.intended_at, kind, state, provider, ref, code, due_at, costs_attempt
+    )
+
+
+def retired_by(letter: Letter, answer: Answer) -> tuple[int, int, str] | None:
+    """The address that this answer ends, as (party, address, reason)."""
+    if isinstance(answer, Rejected) and letter.intent.address_id is not None:
+        return letter.intent.party_id, letter.intent.address_id, answer.code
+    return None

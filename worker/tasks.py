@@ -1,0 +1,87 @@
+"""The Celery tasks: a few lines each around the plain functions of the spine."""
+
+import os
+from collections.abc import Iterable
+
+import structlog
+from celery.signals import worker_process_init, worker_process_shutdown
+
+from config import settings as configuration
+from domain.lane import BadLane, Lane
+from worker import dispatch, engines, feedback, logs, nightly
+from worker.app import CHANNEL_QUEUES, FEEDBACK, MAINTENANCE, app
+from worker.ticking import Wakes, look
+from worker.wiring import Spine
+
+log = structlog.get_logger()
+
+#: A wake-up that waits longer than this in the broker is dropped: the next tick makes a fresh one.
+WAKE_UP_EXPIRES_SECONDS = 10
+
+_spines: dict[int, Spine] = {}
+
+
+def spine() -> Spine:
+    """This process's spine, made after the fork."""
+    mine = _spines.get(os.getpid())
+    if mine is None:
+        settings = configuration.load()
+        mine = _spines[os.getpid()] = Spine(settings, engines.ensure(settings).database_url)
+    return mine
+
+
+@app.task(name="duly.tick")
+def tick() -> None:
+    publish(look(spine().conn))
+
+
+@app.task(name="duly.drain")
+def drain(lane: object) -> None:
+    try:
+        dispatch.drain(spine(), Lane.parse(lane))
+    except BadLane:
+        log.warning("refused_message", why="not a lane name")
+
+
+@app.task(name="duly.fold")
+def fold() -> None:
+    feedback.fold_all(spine())
+
+
+@app.task(name="duly.sweep")
+def sweep() -> None:
+    dispatch.sweep(spine())
+
+
+@app.task(name="duly.nightly")
+def night() -> None:
+    nightly.run_due(spine())
+
+
+def publish(wakes: Wakes) -> None:
+    """Send the wake-ups: lane names, and bare calls for the rest. Whatever is lost here, the next tick makes again."""
+    _wake_lanes(wakes.lanes)
+    if wakes.inbox:
+        fold.apply_async(queue=FEEDBACK, expires=WAKE_UP_EXPIRES_SECONDS)
+    if wakes.jobs:
+        night.apply_async(queue=MAINTENANCE, expires=WAKE_UP_EXPIRES_SECONDS)
+
+
+def _wake_lanes(lanes: Iterable[Lane]) -> None:
+    for lane in lanes:
+        if lane.channel in CHANNEL_QUEUES:
+            drain.apply_async(args=[str(lane)], queue=lane.channel.value, expires=WAKE_UP_EXPIRES_SECONDS)
+        else:
+            log.error("no_queue_for_channel", lane=str(lane))
+
+
+@worker_process_init.connect
+def _begin(**_: object) -> None:
+    logs.configure(configuration.load())
+
+
+@worker_process_shutdown.connect
+def _end(**_: object) -> None:
+    mine = _spines.pop(os.getpid(), None)
+    if mine is not None:
+        mine.close()

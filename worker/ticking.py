@@ -1,0 +1,23 @@
+"""What a tick looks at: which lanes, inbox events and nightly jobs want a worker now."""
+
+from dataclasses import dataclass
+
+from domain.lane import Lane
+from storage import lanes, picture
+from storage.rows import Conn
+
+
+@dataclass(frozen=True, slots=True)
+class Wakes:
+    """Who is to be woken. `inbox` and `jobs` say that something waits, not what."""
+
+    lanes: tuple[Lane, ...]
+    inbox: bool
+    jobs: bool
+
+
+def look(conn: Conn) -> Wakes:
+    """Everything that waits and that nobody has been woken for; calling it claims the wake-ups for a moment."""
+    still = lanes.stillness(conn)
+    woken = lanes.claim_wake_ups(conn, picture.due_lanes(conn)) if still.due_reminders else []
+    return Wakes(tuple(woken), still.waiting_inbox > 0, still.due_jobs > 0)

@@ -1,0 +1,154 @@
+"""The composition root of a worker: what each process holds, made when first needed and kept.
+
+Nothing here is made before the fork: connections, the event loop and its clients belong to one process.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from channels.base import Adapter
+from channels.credentials import Credentials, live_credentials, sandbox_credentials
+from channels.registry import build
+from config.settings import Settings
+from domain.bundle import Bundle
+from domain.channel import Channel
+from storage import database, releases
+from storage.rows import Conn
+from storage.sealing import Keyring
+from worker.loop import LoopThread
+from worker.releases import LiveRelease, Release
+
+Value = TypeVar("Value")
+
+#: The keys of an embedded run live beside its data, readable by their owner only.
+KEY_FILE = "keys"
+
+#: Making or closing a channel's clients.
+BUILD_SECONDS = 30.0
+
+
+class NoProviders(ValueError):
+    """Sandbox providers are wanted and their addresses are not known."""
+
+
+class Spine:
+    """One process's connection, keys, live release, event loop and channel adapters."""
+
+    def __init__(self, settings: Settings, database_url: str, *, role: str = "worker") -> None:
+        self.settings = settings
+        self.database_url = database_url
+        self.name = f"{role}@{socket.gethostname()}:{os.getpid()}"
+        self._role = role
+        self._conn: Conn | None = None
+        self._live = LiveRelease(self._fetch)
+        self._adapters: tuple[str, Mapping[Channel, Adapter]] | None = None
+
+    @property
+    def conn(self) -> Conn:
+        """This process's connection, in autocommit; a broken one is replaced. Raises DatabaseDown."""
+        if self._conn is None or self._conn.closed:
+            self._conn = database.connect(
+                self.database_url, autocommit=True, application_name=f"duly {self._role}", prepare_threshold=2
+            )
+        return self._conn
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        return keyring(self.settings)
+
+    @cached_property
+    def loop(self) -> LoopThread:
+        return LoopThread()
+
+    def release(self, release_hash: str) -> Release:
+        """The compiled release of that hash; the last one used is kept."""
+        return self._live.at(release_hash)
+
+    def adapters(self, release: Release) -> Mapping[Channel, Adapter]:
+        """The channels' clients on this process's loop; made anew when a release changes how they are used."""
+        if self._adapters is None or self._adapters[0] != release.hash:
+            self._close_adapters()
+            credentials = credentials_of(self.settings)
+            public_url = self.settings.public_url or self._console_url
+            made = self.loop.run(_build(release, credentials, public_url), within_seconds=BUILD_SECONDS)
+            self._adapters = (release.hash, made)
+        return self._adapters[1]
+
+    def persist(self, work: Callable[[Conn], Value]) -> Value:
+        """Do idempotent work, again on a new connection if this one dies, for as long as the lease would stand.
+
+        What was sent is known only to this process until it is written: a database that is away must not lose it.
+        """
+        attempts = Retrying(
+            retry=retry_if_exception_type((psycopg.OperationalError, database.DatabaseDown)),
+            stop=stop_after_delay(self.settings.lease_seconds),
+            wait=wait_random_exponential(multiplier=0.1, max=2.0),
+            reraise=True,
+        )
+        return attempts(lambda: work(self.conn))
+
+    def close(self) -> None:
+        self._close_adapters()
+        if "loop" in self.__dict__:
+            self.loop.close()
+        if self._conn is not None:
+            self._conn.close()
+
+    @property
+    def _console_url(self) -> str:
+        return f"http://{self.settings.console_host}:{self.settings.console_port}"
+
+    def _fetch(self, release_hash: str) -> Bundle:
+        return releases.fetch(self.conn, release_hash)
+
+    def _close_adapters(self) -> None:
+        if self._adapters is not None:
+            self.loop.run(_close(self._adapters[1]), within_seconds=BUILD_SECONDS)
+            self._adapters = None
+
+
+async def _build(release: Release, credentials: Credentials, public_url: str) -> Mapping[Channel, Adapter]:
+    return build(release.channels, credentials, public_url=public_url)
+
+
+async def _close(adapters: Mapping[Channel, Adapter]) -> None:
+    for adapter in adapters.values():
+        await adapter.aclose()
+
+
+def keyring(settings: Settings) -> Keyring:
+    """The keys to everything personal: the operator's own, else those made for this home. Raises KeyringError."""
+    if settings.master_keys is not None and settings.lookup_key is not None:
+        return Keyring.from_text(settings.master_keys.get_secret_value(), settings.lookup_key.get_secret_value())
+    return Keyring.load_or_create(settings.home / KEY_FILE)
+
+
+def credentials_of(settings: Settings) -> Credentials:
+    """Where the providers are and as whom we log in: the sandbox, or the real ones. Raises NoProviders."""
+    if settings.is_live:
+        token, relay, account = settings.twilio_auth_token, settings.smtp_url, settings.fcm_service_account_file
+        return live_credentials(
+            twilio_account_sid=settings.twilio_account_sid,
+            twilio_auth_token=token.get_secret_value() if token else None,
+            smtp_url=relay.get_secret_value() if relay else None,
+            fcm_service_account=account.read_text(encoding="utf-8") if account else None,
+        )
+    if settings.sandbox_http_url is None or settings.sandbox_smtp_url is None:
+        raise NoProviders(
+            "no sandbox to send to: run `duly up`, which starts one, or set DULY_SANDBOX_HTTP_URL and "
+            "DULY_SANDBOX_SMTP_URL to one that runs"
+        )
+    return sandbox_credentials(http_url=settings.sandbox_http_url, smtp_url=settings.sandbox_smtp_url)
+
+
+def folders(settings: Settings) -> tuple[Path, Path]:
+    """The reviewed files and the copy: the operator's folders, else those that come with the package."""
+    house = Path(__file__).resolve().parent.parent
+    return settings.config_dir or house / "config", settings.templates_dir or house / "templates"
