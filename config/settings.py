@@ -200,6 +200,12 @@ def load_from(environment: Mapping[str, str]) -> Settings:
         raise BadSettings("\n".join(_sentence(dict(fault)) for fault in error.errors())) from None
 
 
+def child_environment(settings: Settings, **changes: str) -> dict[str, str]:
+    """The environment for a process of ours: this one's, with the same home and with settings changed by name."""
+    ours = {"home": str(settings.home), **changes}
+    return {**os.environ, **{_key_of(name): value for name, value in ours.items()}}
+
+
 def _read_secret(key: str, environment: Mapping[str, str], values: dict[str, str]) -> list[str]:
     """Take a secret from the file that `key` names; the complaints, if any."""
     plain = key.removesuffix("_FILE")
