@@ -1,0 +1,95 @@
+"""All sandbox providers on one event loop: one HTTP port, one SMTP port, one outbox."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from channels.credentials import SANDBOX_TOKEN
+from simulator.providers.callbacks import Callbacks
+from simulator.providers.control import Control
+from simulator.providers.faults import Faults
+from simulator.providers.fcm import FcmSandbox
+from simulator.providers.outbox import Outbox
+from simulator.providers.smtp import Relay
+from simulator.providers.twilio import TwilioSandbox
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+HOST = "127.0.0.1"
+BACKLOG = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A running sandbox."""
+
+    http_url: str
+    smtp_url: str
+    outbox: Outbox
+    faults: Faults
+    callbacks: Callbacks
+
+
+@asynccontextmanager
+async def running(
+    folder: Path,
+    *,
+    http_port: int = 0,
+    smtp_port: int = 0,
+    callback_base: str = "",
+    seed: int = 0,
+    lifelike: bool = False,
+    smtp_tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[World]:
+    """A sandbox that answers on loopback for as long as the context lasts; port 0 means any free one.
+
+    Callbacks go to addresses under `callback_base` and nowhere else; without it there are none.
+    """
+    outbox, faults, callbacks = Outbox(folder), Faults(seed), Callbacks(SANDBOX_TOKEN)
+    twilio = TwilioSandbox(outbox, faults, callbacks, callback_base=callback_base, seed=seed, lifelike=lifelike)
+    fcm = FcmSandbox(outbox, faults)
+    control = Control(outbox, faults, callbacks, twilio)
+    http = web.Server(_dispatch(twilio, fcm, control), access_log=None)
+    loop = asyncio.get_running_loop()
+    http_server = await loop.create_server(http, HOST, http_port, backlog=BACKLOG)
+    smtp_server = await loop.create_server(lambda: Relay(outbox, faults, smtp_tls), HOST, smtp_port, backlog=BACKLOG)
+    callbacks.start()
+    try:
+        yield World(
+            http_url=f"http://{HOST}:{_port(http_server)}",
+            smtp_url=f"smtp://{HOST}:{_port(smtp_server)}",
+            outbox=outbox,
+            faults=faults,
+            callbacks=callbacks,
+        )
+    finally:
+        http_server.close()
+        smtp_server.close()
+        await http.shutdown(timeout=1.0)
+        await callbacks.stop()
+        control.write_index()
+        outbox.close()
+
+
+def _dispatch(twilio: TwilioSandbox, fcm: FcmSandbox, control: Control) -> Handler:
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path
+        if path.startswith("/2010-04-01/"):
+            return await twilio.handle(request)
+        if path.startswith("/v1/projects/"):
+            return await fcm.handle(request)
+        if path == "/token":
+            return await fcm.handle_token(request)
+        return await control.handle(request)
+
+    return handle
+
+
+def _port(server: asyncio.Server) -> int:
+    port: int = server.sockets[0].getsockname()[1]
+    return port
