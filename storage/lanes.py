@@ -91,7 +91,8 @@ def stillness(conn: Conn) -> Stillness:
         SELECT (SELECT count(*) FROM batch WHERE ended_at IS NULL),
                (SELECT count(*) FROM (SELECT 1 FROM reminder r WHERE r.state = 'planned' AND r.due_at <= business_now()
                     AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', r.lender_id)) LIMIT 1) one),
-               (SELECT count(*) FROM (SELECT 1 FROM inbox WHERE folded_at IS NULL LIMIT 1) one),
+               (SELECT count(*) FROM (SELECT 1 FROM inbox WHERE folded_at IS NULL
+                    AND (outcome IS NULL OR received_at < clock_timestamp() - interval '2 minutes') LIMIT 1) one),
                (SELECT count(*) FROM nightly_job WHERE due_at <= business_now())
         """
     ).fetchone()

@@ -405,6 +405,7 @@ CREATE TABLE call_task (
     claimed_by   text,
     lease_until  timestamptz,                 -- real time
     contact_id   uuid,
+    inbox_id     bigint,                      -- the message that somebody wrote to us, of a reply
     disposition  text,
     ended_at     timestamptz,
     PRIMARY KEY (party_id, call_task_id)
