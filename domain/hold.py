@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from domain.channel import Channel
+
 
 class HoldKind(StrEnum):
     """Stop reasons worth a name (research notes, section 4.1)."""
@@ -31,9 +33,13 @@ class HoldKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """`account` is None for the whole person; `until` is None when only a person may end it. Times are aware UTC."""
+    """`account` is None for the whole person; `until` is None when only a person may end it. Times are aware UTC.
+
+    `channel` narrows a hold to one channel (an opt-out by SMS); None stops all of them.
+    """
 
     kind: HoldKind
     account: str | None
     since: datetime
     until: datetime | None
+    channel: Channel | None = None
