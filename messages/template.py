@@ -1,0 +1,109 @@
+"""One piece of copy, compiled: from facts to the words as they leave."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from domain.channel import Channel
+from domain.message import Rendered
+from messages.facts import BadFacts, Facts
+from messages.fault import CopyError
+from messages.fields import Getter, Medium
+from messages.guard import Guard
+from messages.language import Compiled
+
+#: Characters that a medium may carry; a longer text is a fault of the copy, not of the customer.
+LIMITS: Mapping[Channel, int] = {
+    Channel.SMS: 612,  # four GSM segments; the checks already warn beyond two
+    Channel.PUSH: 240,
+    Channel.SOCIAL: 2000,
+    Channel.EMAIL: 20_000,
+    Channel.CALL: 20_000,
+    Channel.LETTER: 40_000,
+}
+_SUBJECT_LIMIT = 160
+#: A page holds the words and their markup.
+_PAGE_FACTOR = 3
+
+_LINKS = frozenset({"pay_url", "help_url"})
+_BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
+_TRIPLE_LINES = re.compile(r"\n{3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An HTML part. One made from plain words stands between the pieces of the layout and has its links made live."""
+
+    words: Compiled
+    layout: tuple[str, str, str] | None = None
+    preheader: Compiled | None = None
+
+    @property
+    def pieces(self) -> tuple[Compiled | None, ...]:
+        return self.words, self.preheader
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        if self.layout is None:
+            return self.words.fill(values).strip()
+        above, between, below = self.layout
+        linked = {field: _link(value) if field in _LINKS else value for field, value in values.items()}
+        paragraphs = _BLANK_LINES.sub("</p>\n<p>", self.words.fill(linked).strip())
+        lines = paragraphs.replace("\n", "<br>\n").replace("</p><br>", "</p>")
+        preheader = self.preheader.fill(values) if self.preheader else ""
+        return f"{above}{preheader}{between}<p>{lines}</p>{below}"
+
+
+def _link(url: str) -> Markup:
+    href = url if "://" in url else f"https://{url}"
+    return Markup('<a href="{}">{}</a>').format(href, url)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The copy of one message, channel and locale, ready to fill. `single_line` is a medium without line breaks."""
+
+    file: str
+    channel: Channel
+    locale: str
+    medium: Medium
+    guard: Guard
+    getters: tuple[tuple[str, Getter], ...]
+    text: Compiled | None
+    subject: Compiled | None
+    page: Page | None
+    single_line: bool
+
+    def render(self, facts: Facts, channel: Channel) -> Rendered:
+        """Fill it in and look at the result once more. Raises CopyError; no customer's data is part of the error."""
+        values = self.values(facts)
+        text = "" if self.text is None else _tidy(self.text.fill(values), single_line=self.single_line)
+        subject = None if self.subject is None else _tidy(self.subject.fill(values), single_line=True)
+        html = None if self.page is None else self.page.render(values)
+        self._check_length(text, subject, html)
+        self.guard.check(self.file, text or html or "", subject, values.get("name", ""))
+        return Rendered(channel, self.locale, text, subject, html)
+
+    def values(self, facts: Facts) -> dict[str, Any]:
+        """The fields that this copy uses, written for its locale and medium."""
+        medium = self.medium
+        try:
+            return {field: get(facts, medium) for field, get in self.getters}
+        except BadFacts as error:
+            raise CopyError(self.file, None, str(error), "Correct the lender's file") from None
+
+    def _check_length(self, text: str, subject: str | None, html: str | None) -> None:
+        limit = LIMITS[self.channel]
+        too_long = len(text) > limit or (html is not None and len(html) > limit * _PAGE_FACTOR)
+        if too_long or (subject is not None and len(subject) > _SUBJECT_LIMIT):
+            raise CopyError(self.file, None, f"comes out longer than {self.channel} may be", "Shorten the words")
+
+
+def _tidy(text: str, *, single_line: bool) -> str:
+    """Without the gaps that an untaken branch leaves."""
+    text = text.strip()
+    if single_line:
+        return " ".join(text.split()) if "  " in text else text
+    return _TRIPLE_LINES.sub("\n\n", text) if "\n\n\n" in text else text
