@@ -1,0 +1,261 @@
+"""The whole system on one machine: sandbox, console, beat and workers as processes that one command starts and ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+import structlog
+
+from config.settings import Settings, child_environment
+from worker import daemons
+from worker.app import QUEUES
+
+log = structlog.get_logger()
+
+#: A part that is not ready by then is taken for broken, and its log is shown.
+READY_SECONDS = 60.0
+
+#: Celery finishes its batches (a slice takes seconds), the others just go.
+WARM_SECONDS = 30.0
+
+#: A part that dies is started again after this long, doubling up to the second.
+FIRST_RESTART_SECONDS = 0.5
+LAST_RESTART_SECONDS = 30.0
+
+
+class FleetFailed(Exception):
+    """A part of the fleet does not start; the message names it and shows the end of its log."""
+
+
+@dataclass(slots=True)
+class Part:
+    """One process of the fleet. `log_file` holds what it prints."""
+
+    name: str
+    command: Sequence[str]
+    environment: dict[str, str] = field(repr=False)
+    log_file: Path
+    process: subprocess.Popen[bytes] | None = None
+    restarts: int = 0
+    not_before: float = 0.0
+
+    def start(self) -> None:
+        with self.log_file.open("ab") as log_file:
+            # A session of its own: Ctrl-C reaches the command, which ends the parts in order.
+            self.process = subprocess.Popen(  # noqa: S603 - our own programs
+                self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+                if self.name == "sandbox" else log_file, stderr=log_file, start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A fleet that runs: where its console and its sandbox answer. `sandbox_http` is None with real providers."""
+
+    console_url: str
+    sandbox_http: str | None
+    outbox: Path
+    parts: tuple[Part, ...]
+    logs: Path
+
+    def mend(self) -> None:
+        """Start parts again that died; each time a little later."""
+        for part in self.parts:
+            if part.is_running or time.monotonic() < part.not_before:
+                continue
+            wait = min(FIRST_RESTART_SECONDS * 2**part.restarts, LAST_RESTART_SECONDS)
+            log.warning("part_died", part=part.name, restarts=part.restarts, log=str(part.log_file))
+            part.restarts += 1
+            part.not_before = time.monotonic() + wait
+            part.start()
+
+
+@contextmanager
+def fleet(settings: Settings, *, seed: int = 0, lifelike: bool = False, beats: int = 1) -> Iterator[Running]:
+    """Run the fleet for the length of a `with` block. Raises FleetFailed; leaves nothing running, whatever happens."""
+    folder = settings.home / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    end_leftovers(settings)
+    parts: list[Part] = []
+    try:
+        yield _start(settings, folder, parts, seed=seed, lifelike=lifelike, beats=beats)
+    finally:
+        _stop(parts)
+        (folder / "fleet.json").unlink(missing_ok=True)
+
+
+def _start(settings: Settings, folder: Path, parts: list[Part], *, seed: int, lifelike: bool, beats: int) -> Running:
+    console_port = _free_port(settings.console_host, settings.console_port)
+    console_url = f"http://{settings.console_host}:{console_port}"
+    changes = {"console_port": str(console_port)}
+    if settings.public_url is None:
+        changes["public_url"] = console_url
+    outbox = settings.home / "outbox"
+    sandbox_http = settings.sandbox_http_url
+    if not settings.is_live and sandbox_http is None:
+        sandbox = _part(settings, folder, "sandbox", _sandbox_command(outbox, console_url, seed, lifelike), {})
+        parts.append(sandbox)
+        sandbox.start()
+        ports = _ready_line(sandbox)
+        sandbox_http = f"http://127.0.0.1:{ports['http_port']}"
+        changes |= {"sandbox_http_url": sandbox_http, "sandbox_smtp_url": f"smtp://127.0.0.1:{ports['smtp_port']}"}
+        # A sandbox that is started again must be found where it was.
+        sandbox.command = _sandbox_command(
+            outbox, console_url, seed, lifelike, http_port=ports["http_port"], smtp_port=ports["smtp_port"]
+        )
+    level = ["--loglevel", settings.log_level]
+    celery = [sys.executable, "-m", "celery", "-A", "worker.app", "--quiet"]
+    parts += [
+        _part(settings, folder, "console", [sys.executable, "-m", "console.serve"], changes),
+        _part(settings, folder, "worker", [*celery, "worker", *level, "-Q", ",".join(QUEUES)], changes),
+        *(
+            _part(
+                settings, folder, f"beat-{n}",
+                [*celery, "beat", *level, "--pidfile=", "-s", str(folder / f"beat-{n}")],
+                changes,
+            )
+            for n in range(1, beats + 1)
+        ),
+    ]  # fmt: skip
+    for part in parts:
+        if part.process is None:
+            part.start()
+    _remember(folder, parts)
+    _wait_for_port(next(part for part in parts if part.name == "console"), settings.console_host, console_port)
+    return Running(console_url, sandbox_http, outbox, tuple(parts), folder)
+
+
+def _part(settings: Settings, folder: Path, name: str, command: Sequence[str], changes: dict[str, str]) -> Part:
+    return Part(name, command, child_environment(settings, **changes), folder / f"{name}.log")
+
+
+def _sandbox_command(
+    outbox: Path, console_url: str, seed: int, lifelike: bool, *, http_port: int = 0, smtp_port: int = 0
+) -> list[str]:
+    return [
+        sys.executable, "-m", "simulator.sandbox", "--http-port", str(http_port), "--smtp-port", str(smtp_port),
+        "--outbox", str(outbox), "--callback-base", console_url, "--seed", str(seed), "--parent-pid", str(os.getpid()),
+        *(["--lifelike"] if lifelike else []),
+    ]  # fmt: skip
+
+
+# ----------------------------------------------------------------------------------------------------- coming and going
+
+
+def _ready_line(part: Part) -> dict[str, Any]:
+    """The one line of JSON with which the sandbox says where it listens."""
+    process = part.process
+    assert process is not None
+    assert process.stdout is not None
+    line = _line_within(process.stdout, READY_SECONDS)
+    try:
+        ports: dict[str, Any] = json.loads(line)
+    except ValueError:
+        raise _failed(part) from None
+    return ports
+
+
+def _line_within(stream: IO[bytes], seconds: float) -> bytes:
+    """A line from a pipe, or nothing in time. The pipe stays open: its writer must not die of a closed one."""
+    os.set_blocking(stream.fileno(), False)
+    until, line = time.monotonic() + seconds, b""
+    while not line.endswith(b"\n") and time.monotonic() < until:
+        piece = stream.read()
+        if piece == b"":
+            break
+        line += piece or b""
+        time.sleep(0.01)
+    return line
+
+
+def _wait_for_port(part: Part, host: str, port: int) -> None:
+    until = time.monotonic() + READY_SECONDS
+    while time.monotonic() < until:
+        if not part.is_running:
+            raise _failed(part)
+        with suppress(OSError), socket.create_connection((host, port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise _failed(part)
+
+
+def _failed(part: Part) -> FleetFailed:
+    tail = part.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+    return FleetFailed(f"the {part.name} does not start; {part.log_file} ends with:\n" + "\n".join(tail))
+
+
+def _free_port(host: str, wanted: int) -> int:
+    """The wanted port if nobody has it, else any free one."""
+    for port in (wanted, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            found: int = probe.getsockname()[1]
+            return found
+    raise FleetFailed(f"no free port on {host}: set DULY_CONSOLE_HOST to an address of this machine")
+
+
+def _stop(parts: Sequence[Part]) -> None:
+    """Beat first, so that nothing new begins; then workers, warm; then the console and the sandbox they talk to."""
+    order = sorted(parts, key=lambda part: ("beat", "work", "cons", "sand").index(part.name[:4]))
+    for part in order:
+        if part.process is None:
+            continue
+        family = _family(part.process.pid)
+        if part.is_running:
+            part.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                part.process.wait(WARM_SECONDS)
+        daemons.end(family, (signal.SIGTERM, 2), (signal.SIGKILL, 2))
+        part.process.wait()
+        if part.process.stdout:
+            part.process.stdout.close()
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    return []
+
+
+def _remember(folder: Path, parts: Sequence[Part]) -> None:
+    """Note the processes, so that a fleet whose command was killed can be found and ended."""
+    noted = [
+        {"pid": part.process.pid, "started": psutil.Process(part.process.pid).create_time()}
+        for part in parts
+        if part.is_running and part.process
+    ]
+    (folder / "fleet.json").write_text(json.dumps(noted), encoding="utf-8")
+
+
+def end_leftovers(settings: Settings) -> int:
+    """End the processes of a fleet whose command died without ending them; how many there were."""
+    notes = settings.home / "run" / "fleet.json"
+    if not notes.exists():
+        return 0
+    ended = 0
+    for note in json.loads(notes.read_text(encoding="utf-8")):
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(note["pid"])
+            if process.create_time() != note["started"]:
+                continue  # the number was given to somebody else since
+            family = _family(process.pid)
+            daemons.end(family, (signal.SIGTERM, WARM_SECONDS), (signal.SIGKILL, 5))
+            ended += 1
+    notes.unlink(missing_ok=True)
+    return ended
