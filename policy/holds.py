@@ -11,8 +11,8 @@ from domain.verdict import Because
 _LAW_ONLY = frozenset({Purpose.STATUTORY_NOTICE})
 _ANSWERS = frozenset({Purpose.STATUTORY_NOTICE, Purpose.REPLY, Purpose.REQUESTED_CALLBACK, Purpose.OPTOUT_CONFIRMATION})
 
-#: What may pass each hold. Nothing reaches the dead or a stranger; a notice that a law asks for passes where the customer
-#: still is the right person; an answer passes the holds that mean "we owe you an answer".
+#: What may pass each hold. Nothing reaches the dead or a stranger; a notice that a law asks for passes where the
+#: customer still is the right person; an answer passes the holds that mean "we owe you an answer".
 PASSES: dict[HoldKind, frozenset[Purpose]] = {
     HoldKind.OPT_OUT: _ANSWERS,
     HoldKind.CEASE_ALL: _LAW_ONLY | {Purpose.OPTOUT_CONFIRMATION},

@@ -114,7 +114,9 @@ class Plan:
         """Every rule of the packs that is asked about an attempt in this stretch."""
         yield from (hours.because for hours in self.hours_by_rule)
         yield from (tally.because for tally in stretch.tallies)
-        yield from (rule.terms.because for rule in (*stretch.gates, *stretch.bans, *stretch.notices))
+        yield from (rule.terms.because for rule in stretch.gates)
+        yield from (rule.terms.because for rule in stretch.bans)
+        yield from (rule.terms.because for rule in stretch.notices)
         if stretch.consent is not None:
             yield stretch.consent.because
 
@@ -132,7 +134,8 @@ class Plan:
         days = tuple(local_day(at, zone) for zone in self.zones)
         pairs = tuple(zip(days, self.zones, strict=True))
         rules = self._rules
-        tallies = tuple(_tally(rule, pairs) for rule in (*rules.waits, *rules.caps) if rule.terms.in_force_on_any(days))
+        counted: tuple[WaitRule | CapRule, ...] = (*rules.waits, *rules.caps)
+        tallies = tuple(_tally(rule, pairs) for rule in counted if rule.terms.in_force_on_any(days))
         notices = tuple(rule for rule in rules.notices if rule.terms.in_force_on_any(days))
         consents = tuple(rule.terms for rule in rules.consents if rule.terms.in_force_on_any(days))
         begins = max(day_start(on, zone) for on, zone in pairs)

@@ -121,7 +121,7 @@ class Table:
         if not self._peek(key):
             return {}
         table = self.table(key)
-        return {currency: table.count(currency) for currency in table._values}
+        return {currency: table.count(currency) for currency in table.values}
 
     def _peek(self, key: str) -> bool:
         self._asked.add(key)
