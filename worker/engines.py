@@ -7,6 +7,7 @@ remembered about them but what they write themselves, so whoever comes next join
 import fcntl
 import hashlib
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -96,6 +97,8 @@ def stop(settings: Settings) -> list[str]:
             server = engine.server()
             if engine.stop():
                 stopped.append(f"{engine.name} (process {server.pid})" if server else engine.name)
+        if place.folder not in place.sockets.parents and place.sockets.is_dir():
+            shutil.rmtree(place.sockets)
     return stopped
 
 
@@ -137,7 +140,8 @@ def _place(home: Path, *, make: bool = False) -> Place:
     folder = home.resolve() / "engines"  # as the kernel names it: servers are found by their working folder
     account = account_for(folder, make=make)
     sockets = folder / "run"
-    if len(os.fsencode(sockets / ".s.PGSQL.5432")) > LONGEST_SOCKET_PATH:
+    if len(os.fsencode(sockets / ".s.PGSQL.5432")) > LONGEST_SOCKET_PATH or "," in str(sockets):
+        # (libpq reads a comma as the start of another host.)
         # Not tempfile's folder: TMPDIR may differ between the processes that are to meet here.
         name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
         sockets = Path("/tmp") / f"duly-{account.uid}-{name}"  # noqa: S108  # its owner and mode are checked
