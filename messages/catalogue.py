@@ -13,7 +13,7 @@ from messages.language import Compiled, Source
 from messages.locales import Locales, LocaleWords
 from messages.manifest import Message as Message
 from messages.source import CopyFile, read_file
-from messages.template import Page, Template
+from messages.template import Page, Template, shape_of
 
 _ONE_LINE = frozenset({Channel.SMS, Channel.PUSH})
 _LAYOUT = "_shared/email.html"
@@ -94,13 +94,15 @@ class _Build:
         text = self._text(parts, channel, words)
         subject = self._subject(lead, words)
         page = self._page(parts, channel, words)
+        getters = _getters(lead, message, text, subject, *(page.pieces if page else ()))
         template = Template(
             file=lead.body.file,
             channel=channel,
             locale=locale,
             medium=_medium(channel, words),
             guard=guard.guard_for(message),
-            getters=_getters(lead, message, text, subject, *(page.pieces if page else ())),
+            getters=getters,
+            shape=shape_of(field for field, _ in getters),
             text=text,
             subject=subject,
             page=page,

@@ -144,6 +144,8 @@ class _Reader:
             case nodes.Include():
                 self._visit_include(node)
                 return
+            case nodes.Compare():
+                self._visit_compare(node)
             case nodes.Output():
                 self._visit_output(node)
         for child in node.iter_child_nodes():
@@ -154,6 +156,14 @@ class _Reader:
             if isinstance(shown, nodes.Name) and shown.name in ("debts", "several", "opt_out", "can_plan", "can_pause"):
                 remedy = "Choose with {% if %}" if shown.name != "debts" else "List it: {% for debt in debts %}"
                 raise self._refuse(shown, f"{shown.name!r} is not a text to show", remedy)
+
+    def _visit_compare(self, node: nodes.Compare) -> None:
+        """Only numbers are compared: a branch may not hang on the wording of an amount, a date or a name."""
+        for side in (node.expr, *(operand.expr for operand in node.ops)):
+            number = isinstance(side, nodes.Const) and isinstance(side.value, int)
+            field = isinstance(side, nodes.Name) and side.name in ("count", "days_past_due")
+            if not number and not field:
+                raise self._refuse(node, "only count and days_past_due can be compared", "Write {% if count > 2 %}")
 
     def _visit_for(self, node: nodes.For, loops: Mapping[str, tuple[str, ...]]) -> None:
         over_debts = isinstance(node.iter, nodes.Name) and node.iter.name == "debts"

@@ -72,23 +72,27 @@ APPROVABLE = frozenset({Reason.THREAT_OF_LAW, Reason.FALSE_AUTHORITY})
 
 ENGLISH: Mapping[Reason, tuple[str, ...]] = {
     Reason.THREAT_OF_LAW: (
-        "legal action", "legal proceedings", "we will sue", "sue you", "lawsuit", "court", "summons", "arrest", "arrested",
-        "jail", "prison", "criminal", "fraud charge", "police", "bailiff", "bailiffs", "warrant", "seize", "seizure",
-        "garnish", "garnishment", "prosecute", "prosecution", "final notice", "final warning", "last chance",
-        "last warning",
+        "legal action", "legal proceedings", "we will sue", "sue you", "lawsuit", "court", "summons", "arrest",
+        "arrested", "jail", "prison", "criminal", "fraud charge", "police", "bailiff", "bailiffs", "warrant", "seize",
+        "seizure", "garnish", "garnishment", "prosecute", "prosecution", "final notice", "final warning",
+        "last chance", "last warning",
     ),
-    Reason.VIOLENCE: ("come to your home", "visit your home", "at your door", "watch out", "or else", "we know where you"),
+    Reason.VIOLENCE: (
+        "come to your home", "visit your home", "at your door", "watch out", "or else", "we know where you",
+    ),
     Reason.EXPOSURE: (
-        "your employer", "your boss", "your family", "your friends", "your contacts", "your colleagues", "your neighbours",
-        "your neighbors", "post publicly", "blacklist", "blacklisted", "name and shame", "everyone will know",
+        "your employer", "your boss", "your family", "your friends", "your contacts", "your colleagues",
+        "your neighbours", "your neighbors", "post publicly", "blacklist", "blacklisted", "name and shame",
+        "everyone will know",
     ),
     Reason.FALSE_AUTHORITY: (
         "ministry", "court of", "sheriff", "department of justice", "case number", "enforcement officer", "attorney",
         "law office", "tribunal",
     ),
     Reason.FALSE_URGENCY: (
-        "immediately", "immediate payment", "urgent", "urgently", "act now", "pay now", "right now", "within 24 hours",
-        "within 48 hours", "today only", "time is running out", "before it is too late", "expires tonight", "asap",
+        "immediately", "immediate payment", "urgent", "urgently", "act now", "pay now", "right now",
+        "within 24 hours", "within 48 hours", "today only", "time is running out", "before it is too late",
+        "expires tonight", "asap",
     ),
     Reason.SHAME: (
         "shame", "ashamed", "shameful", "irresponsible", "dishonest", "deadbeat", "refuse to pay", "refused to pay",
@@ -100,23 +104,28 @@ ENGLISH: Mapping[Reason, tuple[str, ...]] = {
         "for the rest of your life",
     ),
     Reason.BORROW_OR_SELL: (
-        "borrow from", "borrow money", "take a loan", "take out a loan", "use another card", "sell your", "cash advance",
+        "borrow from", "borrow money", "take a loan", "take out a loan", "use another card", "sell your",
+        "cash advance",
     ),
-    Reason.INSULT: ("idiot", "stupid", "scum", "liar", "thief", "loser", "damn", "bastard"),
+    Reason.INSULT: (
+        "idiot", "stupid", "scum", "liar", "thief", "loser", "damn", "bastard",
+    ),
     Reason.DECEPTION: (
         "you have a parcel", "missed delivery", "prize", "you have won", "refund waiting", "account suspended",
         "suspicious activity",
     ),
-    Reason.DARK_PATTERN: ("click to avoid", "confirm to stop calls", "pay to unsubscribe", "pay to stop"),
+    Reason.DARK_PATTERN: (
+        "click to avoid", "confirm to stop calls", "pay to unsubscribe",
+    ),
     Reason.PRIVACY: (
-        "debt", "debts", "overdue", "past due", "arrears", "collection", "collections", "loan", "default", "repayment",
-        "repay", "owe", "owed", "owing", "delinquent", "delinquency", "balance due", "missed payment", "late payment",
-        "amount due", "payment",
+        "debt", "debts", "overdue", "past due", "arrears", "collection", "collections", "loan", "default",
+        "repayment", "repay", "owe", "owed", "owing", "delinquent", "delinquency", "balance due", "missed payment",
+        "late payment", "amount due", "payment",
     ),
     Reason.JARGON: (
-        "pursuant", "hereby", "herein", "hereinafter", "remit", "remittance", "delinquent", "accelerate", "acceleration",
-        "tranche", "rehabilitation", "dpd", "write-off", "charge-off", "aforementioned", "outstanding indebtedness",
-        "commence", "in the event that", "prior to",
+        "pursuant", "hereby", "herein", "hereinafter", "remit", "remittance", "delinquent", "accelerate",
+        "acceleration", "tranche", "rehabilitation", "dpd", "write-off", "charge-off", "aforementioned",
+        "outstanding indebtedness", "commence", "in the event that", "prior to",
     ),
     Reason.SYMPATHY: (
         "we know how you feel", "we understand how you feel", "we feel your pain", "don't worry, be happy", "oops",
@@ -126,7 +135,9 @@ ENGLISH: Mapping[Reason, tuple[str, ...]] = {
         "new loan", "new card", "apply for", "pre-approved", "preapproved", "special rate", "increase your limit",
         "higher limit", "top up your", "discount code", "bonus", "cashback", "limited offer",
     ),
-    Reason.THIRD_PERSON: ("the debtor", "debtor", "the customer", "the borrower", "the account holder", "the cardholder"),
+    Reason.THIRD_PERSON: (
+        "the debtor", "debtor", "the customer", "the borrower", "the account holder", "the cardholder",
+    ),
     Reason.DEADLINE: (
         "deadline", "no later than", "by the latest", "pay by", "reply by", "expires on", "until then", "valid until",
     ),
@@ -138,57 +149,74 @@ ENGLISH: Mapping[Reason, tuple[str, ...]] = {
 
 CHINESE: Mapping[Reason, tuple[str, ...]] = {
     Reason.THREAT_OF_LAW: (
-        "起诉|起訴", "诉讼|訴訟", "立案", "报案|報案", "报警|報警", "刑事", "坐牢", "拘留", "逮捕", "传唤|傳喚", "强制执行|強制執行",
-        "查封", "冻结|凍結", "法务部|法務部", "律师|律師", "最后通牒|最後通牒", "后果自负|後果自負", "追究", "移交司法",
-        "法律责任|法律責任", "法律手段", "法律程序", "司法程序",
+        "起诉|起訴", "诉讼|訴訟", "立案", "报案|報案", "报警|報警", "刑事", "坐牢", "拘留", "逮捕", "传唤|傳喚",
+        "强制执行|強制執行", "查封", "冻结|凍結", "法务部|法務部", "律师|律師", "最后通牒|最後通牒",
+        "后果自负|後果自負", "追究", "移交司法", "法律责任|法律責任", "法律手段", "法律程序", "司法程序",
     ),
     Reason.VIOLENCE: (
-        "上门|上門", "找你", "堵门|堵門", "等着瞧|等著瞧", "给我等着|給我等著", "小心点|小心點", "别怪|別怪", "收拾你", "不客气|不客氣",
+        "上门|上門", "找你", "堵门|堵門", "等着瞧|等著瞧", "给我等着|給我等著", "小心点|小心點", "别怪|別怪",
+        "收拾你", "不客气|不客氣",
     ),
     Reason.EXPOSURE: (
-        "通讯录|通訊錄", "(?:紧急|緊急|你的|您的|通知)(?:联系人|聯絡人)(?!工)", "家人", "亲友|親友", "父母", "(?:你|您的?|工作)(?:单位|單位)",
-        "公司领导|公司領導|公司主管", "同事", "村委", "户籍地|戶籍地", "曝光", "公示", "朋友圈", "群发|群發",
+        "通讯录|通訊錄", "(?:紧急|緊急|你的|您的|通知)(?:联系人|聯絡人)(?!工)", "家人", "亲友|親友", "父母",
+        "(?:你|您的?|工作)(?:单位|單位)", "公司领导|公司領導|公司主管", "同事", "村委", "户籍地|戶籍地", "曝光",
+        "公示", "朋友圈", "群发|群發",
     ),
     Reason.FALSE_AUTHORITY: (
-        "公安", "派出所", "法院", "检察院|檢察院|檢察署", "司法局", "仲裁", "银保监|銀保監", "央行", "金管会|金管會", "征信中心|聯徵中心",
-        "调解中心|調解中心", "警察局",
+        "公安", "派出所", "法院", "检察院|檢察院|檢察署", "司法局", "仲裁", "银保监|銀保監", "央行", "金管会|金管會",
+        "征信中心|聯徵中心", "调解中心|調解中心", "警察局",
     ),
     Reason.FALSE_URGENCY: (
-        "立即", "马上|馬上", "立刻", "务必|務必", "限时|限時", "今日内|今日內", "(?:24|48|二十四|四十八)(?:小时|小時)(?:内|內)",
-        "最后一次|最後一次", "最后机会|最後機會", "逾期不候", "否则|否則", "赶紧|趕緊", "火速", "刻不容缓|刻不容緩",
+        "立即", "马上|馬上", "立刻", "务必|務必", "限时|限時", "今日内|今日內",
+        "(?:24|48|二十四|四十八)(?:小时|小時)(?:内|內)", "最后一次|最後一次", "最后机会|最後機會", "逾期不候",
+        "否则|否則", "赶紧|趕緊", "火速", "刻不容缓|刻不容緩",
     ),
     Reason.SHAME: (
-        "老赖|老賴", "失信", "天经地义|天經地義", "无赖|無賴", "不要脸|不要臉", "恶意拖欠|惡意拖欠", "恶意逃废|惡意逃廢", "不讲信用|不講信用",
-        "丢人|丟人", "良心", "羞耻|羞恥", "不负责任|不負責任", "拒不还款|拒不還款",
+        "老赖|老賴", "失信", "天经地义|天經地義", "无赖|無賴", "不要脸|不要臉", "恶意拖欠|惡意拖欠",
+        "恶意逃废|惡意逃廢", "不讲信用|不講信用", "丢人|丟人", "良心", "羞耻|羞恥", "不负责任|不負責任",
+        "拒不还款|拒不還款",
     ),
     Reason.INFLATED: (
-        "黑名单|黑名單", "影响一生|影響一生", "影响子女|影響子女", "不能坐飞机|不能坐飛機", "全网封杀|全網封殺", "终身|終身", "倾家荡产|傾家蕩產",
+        "黑名单|黑名單", "影响一生|影響一生", "影响子女|影響子女", "不能坐飞机|不能坐飛機", "全网封杀|全網封殺",
+        "终身|終身", "倾家荡产|傾家蕩產",
     ),
     Reason.BORROW_OR_SELL: (
-        "(?:找|向|跟)?(?:亲友|親友|朋友)借", "再贷一笔|再貸一筆", "以贷还贷|以貸還貸", "套现|套現", "变卖|變賣", "卖掉|賣掉", "卖房|賣房",
+        "(?:找|向|跟)?(?:亲友|親友|朋友)借", "再贷一笔|再貸一筆", "以贷还贷|以貸還貸", "套现|套現", "变卖|變賣",
+        "卖掉|賣掉", "卖房|賣房",
     ),
-    Reason.INSULT: ("混蛋", "骗子|騙子", "废物|廢物", "垃圾", "白痴|白癡", "傻瓜"),
+    Reason.INSULT: (
+        "混蛋", "骗子|騙子", "废物|廢物", "垃圾", "白痴|白癡", "傻瓜",
+    ),
     Reason.DECEPTION: (
-        "快递|快遞|包裹", "中奖|中獎", "退款", "补贴|補貼", "(?:银行卡|銀行卡|账户|帳戶)(?:将|將)?(?:停用|冻结|凍結)", "账户异常|帳戶異常",
+        "快递|快遞|包裹", "中奖|中獎", "退款", "补贴|補貼", "(?:银行卡|銀行卡|账户|帳戶)(?:将|將)?(?:停用|冻结|凍結)",
+        "账户异常|帳戶異常",
     ),
-    Reason.DARK_PATTERN: ("付款后(?:方可|才能)退订|付款後(?:方可|才能)退訂",),
+    Reason.DARK_PATTERN: (
+        "付款后(?:方可|才能)退订|付款後(?:方可|才能)退訂",
+    ),
     Reason.PRIVACY: (
-        "欠款|欠費|欠缴", "逾期", "催收", "催缴|催繳", "还款|還款", "贷款|貸款", "借款", "账户异常|帳戶異常", "违约|違約", "账单|帳單",
-        "缴款|繳款", r"\d[\d,.]*\s*元",
+        "欠款|欠費|欠缴", "逾期", "催收", "催缴|催繳", "还款|還款", "贷款|貸款", "借款", "账户异常|帳戶異常",
+        "违约|違約", "账单|帳單", "缴款|繳款", r"\d[\d,.]*\s*元",
     ),
     Reason.JARGON: (
-        r"M\d(?!\w)", "逾期天数|逾期天數", "核销|核銷", "本息合计|本息合計", "敬请知悉|敬請知悉", "特此告知|特此通知", "贵户|貴戶", "债务人|債務人",
-        "承担相应|承擔相應", "兹|茲", "届时|屆時",
+        r"M\d(?!\w)", "逾期天数|逾期天數", "核销|核銷", "本息合计|本息合計", "敬请知悉|敬請知悉", "特此告知|特此通知",
+        "贵户|貴戶", "债务人|債務人", "承担相应|承擔相應", "兹|茲", "届时|屆時",
     ),
-    Reason.SYMPATHY: ("感同身受", "我们懂你|我們懂你", "亲爱的|親愛的", "亲[,，~]|親[,，~]", "哈哈", "么么哒"),
+    Reason.SYMPATHY: (
+        "感同身受", "我们懂你|我們懂你", "亲爱的|親愛的", "亲[,，~]|親[,，~]", "哈哈", "么么哒",
+    ),
     Reason.CROSS_SALE: (
-        "提额|提額", "提高额度|提高額度", "新贷款|新貸款", "再借", "优惠券|優惠券", "免息券", "预审批|預審批", "申请新卡|申請新卡", "红包|紅包",
+        "提额|提額", "提高额度|提高額度", "新贷款|新貸款", "再借", "优惠券|優惠券", "免息券", "预审批|預審批",
+        "申请新卡|申請新卡", "红包|紅包",
     ),
-    Reason.THIRD_PERSON: ("债务人|債務人", "该客户|該客戶", "借款人", "持卡人"),
+    Reason.THIRD_PERSON: (
+        "债务人|債務人", "该客户|該客戶", "借款人", "持卡人",
+    ),
     Reason.DEADLINE: (
-        "截止", "最晚", "最迟|最遲", "(?:请|請)于.{1,12}(?:前|之前)", r"[月日号號](?:之)?前(?!往|台|臺)", "期限",
+        "截止", "最晚", "最迟|最遲", "(?:请|請)于.{1,12}(?:前|之前)", "[月日号號](?:之)?前(?!往|台|臺)", "期限",
     ),
     Reason.CONSEQUENCE: (
-        "征信|徵信", "信用(?:记录|紀錄|記錄)", "滞纳金|滯納金", "违约金|違約金", "罚息|罰息", "(?:暂停|暫停)(?:使用|服务|服務)", "后果|後果",
+        "征信|徵信", "信用(?:记录|紀錄|記錄)", "滞纳金|滯納金", "违约金|違約金", "罚息|罰息",
+        "(?:暂停|暫停)(?:使用|服务|服務)", "后果|後果",
     ),
 }  # fmt: skip

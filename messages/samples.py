@@ -19,13 +19,14 @@ class _Person:
     help_phone: str
     help_hours: str
     currency: str
+    balance_minor: int
 
 
 #: Invented; the domain is reserved for examples (RFC 2606) and the numbers are not assigned.
 _PEOPLE: Mapping[str, _Person] = {
-    "en": _Person("Ana Silva", "Northbank", "0800 0100", "Mon-Fri 9-17", "EUR"),
-    "zh-Hans": _Person("王芳", "北岸消费", "95000", "9-18点", "CNY"),
-    "zh-Hant": _Person("陳美玲", "北岸消費", "0800 000 100", "9-18點", "TWD"),
+    "en": _Person("Ana Silva", "Northbank", "0800 0100", "Mon-Fri 9-17", "EUR", 8420),
+    "zh-Hans": _Person("王芳", "北岸消费", "95000", "9-18点", "CNY", 68_420),
+    "zh-Hant": _Person("陳美玲", "北岸消費", "0800 000 100", "9-18點", "TWD", 260_000),
 }
 
 
@@ -43,7 +44,7 @@ def ordinary(message: Message, locale: str) -> Facts:
     days = sum(message.days) // 2
     return Facts(
         customer_name=person.name, brand=person.brand,
-        debts=(Debt("4821", "card", 8420, person.currency, _AS_OF - timedelta(days=days)),),
+        debts=(Debt("4821", "card", person.balance_minor, person.currency, _AS_OF - timedelta(days=days)),),
         days_past_due=days, as_of=_AS_OF, help_phone=person.help_phone, help_hours=person.help_hours,
         pay_url="northbank.example/pay", help_url="northbank.example/help", opt_out=True,
     )  # fmt: skip

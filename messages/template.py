@@ -1,8 +1,9 @@
 """One piece of copy, compiled: from facts to the words as they leave."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from markupsafe import Markup
@@ -71,6 +72,7 @@ class Template:
     medium: Medium
     guard: Guard
     getters: tuple[tuple[str, Getter], ...]
+    shape: Callable[[Mapping[str, Any]], Hashable]
     text: Compiled | None
     subject: Compiled | None
     page: Page | None
@@ -83,7 +85,8 @@ class Template:
         subject = None if self.subject is None else _tidy(self.subject.fill(values), single_line=True)
         html = None if self.page is None else self.page.render(values)
         self._check_length(text, subject, html)
-        self.guard.check(self.file, text or html or "", subject, values.get("name", ""))
+        shape = self.shape(values)
+        self.guard.check(self.file, shape, f"{subject or ''}\n{text or html}", values.get("name", ""))
         return Rendered(channel, self.locale, text, subject, html)
 
     def values(self, facts: Facts) -> dict[str, Any]:
@@ -99,6 +102,20 @@ class Template:
         too_long = len(text) > limit or (html is not None and len(html) > limit * _PAGE_FACTOR)
         if too_long or (subject is not None and len(subject) > _SUBJECT_LIMIT):
             raise CopyError(self.file, None, f"comes out longer than {self.channel} may be", "Shorten the words")
+
+
+#: What is the customer's own and written by us: cleaned names, amounts, dates. Copy cannot branch on their value.
+_OWN = frozenset({"name", "amount", "due_on", "as_of", "ref"})
+
+
+def shape_of(fields: Iterable[str]) -> Callable[[Mapping[str, Any]], Hashable]:
+    """A function from values to what they share with other customers' texts of the same copy."""
+    fields = set(fields)
+    shared = sorted(fields - _OWN - {"debts"})
+    rest = itemgetter(*shared) if shared else lambda values: ()
+    if "debts" in fields:
+        return lambda values: (bool(values.get("name")), rest(values), tuple(d.product for d in values["debts"]))
+    return lambda values: (bool(values.get("name")), rest(values))
 
 
 def _tidy(text: str, *, single_line: bool) -> str:
