@@ -99,7 +99,7 @@ class PackBook:
         A number tells its country only: one that is the residence's country adds nothing, and one that is known by its
         parts alone brings the rules of all of them.
         """
-        if region is None or (region is not residence and residence is not None and residence.startswith(f"{region}-")):
+        if region is None or (residence is not None and residence.startswith(f"{region}-")):
             return ()
         country = region.partition("-")[0]
         found = self._by_region.get(region) or self._by_region.get(country)

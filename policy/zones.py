@@ -65,7 +65,7 @@ def country_of_number(number: str) -> str | None:
     parsed = _parsed(number)
     if parsed is None:
         return None
-    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(parsed.country_code, ())
+    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(parsed.country_code or 0, ())
     if len(regions) == 1:
         return None if regions[0] == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY else regions[0]
     return phonenumbers.region_code_for_number(parsed)
