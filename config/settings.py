@@ -5,8 +5,8 @@ secret may also come from a file: `DULY_MASTER_KEYS_FILE=/run/secrets/keys` stan
 """
 
 import base64
-import binascii
 import os
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -33,6 +33,8 @@ LARGEST_SECRET_BYTES = 64 * 1024
 #: AES-256 and HMAC-SHA-256 keys.
 KEY_BYTES = 32
 
+KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,40}")
+
 
 class BadSettings(ValueError):
     """The settings cannot stand; the message names each key and what to do, never a value that may be secret."""
@@ -55,35 +57,27 @@ def _with_scheme(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _key(text: str) -> bytes:
+def _check_key(secret: SecretStr) -> SecretStr:
     try:
-        key = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
-    except (binascii.Error, ValueError):
+        text = secret.get_secret_value().strip().replace("-", "+").replace("_", "/")
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
         raise ValueError("holds a key that is not base64") from None
     if len(key) != KEY_BYTES:
         raise ValueError(f"holds a key of {len(key)} bytes: {KEY_BYTES} are needed (openssl rand -base64 {KEY_BYTES})")
-    return key
-
-
-def _key_ring(secret: SecretStr) -> dict[str, bytes]:
-    ring: dict[str, bytes] = {}
-    for entry in secret.get_secret_value().split(","):
-        name, colon, text = entry.strip().partition(":")
-        if not colon or not name:
-            raise ValueError("must read id:base64key,id:base64key with the current key first")
-        if name in ring:
-            raise ValueError("names one key id twice")
-        ring[name] = _key(text)
-    return ring
-
-
-def _check_ring(secret: SecretStr) -> SecretStr:
-    _key_ring(secret)
     return secret
 
 
-def _check_key(secret: SecretStr) -> SecretStr:
-    _key(secret.get_secret_value().strip())
+def _check_ring(secret: SecretStr) -> SecretStr:
+    names = set()
+    for entry in secret.get_secret_value().split(","):
+        name, colon, text = entry.strip().partition(":")
+        if not colon or not KEY_ID.fullmatch(name):
+            raise ValueError("must read id:base64key,id:base64key with the current key first")
+        if name in names:
+            raise ValueError("names one key id twice")
+        names.add(name)
+        _check_key(SecretStr(text))
     return secret
 
 
@@ -150,23 +144,18 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _hold_together(self) -> Self:
-        missing = [name for name in ("master_keys", "lookup_key") if getattr(self, name) is None]
+        missing = [_key_of(name) for name in ("master_keys", "lookup_key") if getattr(self, name) is None]
         if self.is_live and missing:
-            names = " and ".join(_key_of(name) for name in missing)
-            raise ValueError(f"{PREFIX}PROVIDERS is live, and that needs {names}: real people, own keys")
+            raise ValueError(
+                f"{PREFIX}PROVIDERS is live, and that needs {' and '.join(missing)}: real people, own keys"
+            )
+        if len(missing) == 1:
+            raise ValueError(f"{missing[0]} is not set: the master keys and the look-up key only go together")
         return self
 
     @property
     def is_live(self) -> bool:
         return self.providers == "live"
-
-    def master_key_ring(self) -> dict[str, bytes]:
-        """The master keys by id, the current one first; empty when none are set."""
-        return _key_ring(self.master_keys) if self.master_keys else {}
-
-    def lookup_key_bytes(self) -> bytes | None:
-        """The key of look-up hashes, 32 bytes; None when it is not set."""
-        return _key(self.lookup_key.get_secret_value().strip()) if self.lookup_key else None
 
 
 @cache
@@ -202,8 +191,9 @@ def load_from(environment: Mapping[str, str]) -> Settings:
 
 def child_environment(settings: Settings, **changes: str) -> dict[str, str]:
     """The environment for a process of ours: this one's, with the same home and with settings changed by name."""
-    ours = {"home": str(settings.home), **changes}
-    return {**os.environ, **{_key_of(name): value for name, value in ours.items()}}
+    ours = {_key_of(name): value for name, value in {"home": str(settings.home), **changes}.items()}
+    kept = {key: value for key, value in os.environ.items() if key.removesuffix("_FILE") not in ours}
+    return kept | ours
 
 
 def _read_secret(key: str, environment: Mapping[str, str], values: dict[str, str]) -> list[str]:
