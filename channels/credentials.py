@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from urllib.parse import unquote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -139,7 +140,7 @@ def _parse_service_account(text: str) -> dict[str, str]:
 
 def _sandbox_service_account(token_uri: str) -> dict[str, str]:
     """A key file like Google's. Its key id is the public key itself, so the sandbox can check what this key signs."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key = _sandbox_key()
     public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return {
         "type": "service_account",
@@ -149,3 +150,8 @@ def _sandbox_service_account(token_uri: str) -> dict[str, str]:
         "client_email": f"reminders@{SANDBOX_PROJECT}.iam.gserviceaccount.com",
         "token_uri": token_uri,
     }
+
+
+@cache
+def _sandbox_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -43,12 +43,13 @@ class FcmPush:
 
     def __init__(self, use: ProviderUse, credentials: FcmCredentials, *, is_sandbox: bool) -> None:
         self.is_sandbox = is_sandbox
+        account = _read_account(credentials.service_account)
         self._session = open_session(
             deadline=use.deadline, connect_within=use.connect_within, connections=use.connections
         )
         project = credentials.service_account["project_id"]
         self._url = f"{credentials.base_url.rstrip('/')}/v1/projects/{project}/messages:send"
-        self._tokens = _Tokens(credentials.service_account, self._session)
+        self._tokens = _Tokens(account, self._session)
 
     async def send(self, outbound: Outbound) -> Receipt:
         if not outbound.to or not outbound.to.isascii() or not outbound.to.isprintable():
@@ -64,7 +65,7 @@ class FcmPush:
                 body = await read_bounded(answer)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise as_channel_error(error) from error
-        if answer.status == 200:
+        if 200 <= answer.status < 300:
             return Receipt(self.name, _name_of(body))
         if answer.status == 401 and self._tokens.forget(authorization):
             raise TryLater("token expired")
@@ -113,16 +114,21 @@ def _name_of(body: bytes) -> str:
     return name
 
 
+def _read_account(service_account: Mapping[str, str]) -> ServiceAccount:
+    try:
+        account: ServiceAccount = ServiceAccount.from_service_account_info(  # type: ignore[no-untyped-call]  # google-auth
+            dict(service_account), scopes=[SCOPE]
+        )
+    except ValueError as error:
+        raise BadCredentials("the FCM service account's private key cannot be read: get a new key file") from error
+    return account
+
+
 class _Tokens:
     """Access tokens by google-auth, one request at a time. Its failures come before any message is sent."""
 
-    def __init__(self, service_account: Mapping[str, str], session: aiohttp.ClientSession) -> None:
-        try:
-            self._account = ServiceAccount.from_service_account_info(  # type: ignore[no-untyped-call]  # google-auth
-                dict(service_account), scopes=[SCOPE]
-            )
-        except ValueError as error:
-            raise BadCredentials("the FCM service account's private key cannot be read: get a new key file") from error
+    def __init__(self, account: ServiceAccount, session: aiohttp.ClientSession) -> None:
+        self._account = account
         self._session = session
         self._lock = asyncio.Lock()
         self._authorization = ""
@@ -176,7 +182,7 @@ class _Tokens:
     def _grant(self) -> "_Grant":
         """The token request that google-auth would make, signed; it is ours to send, on our own session."""
         try:
-            self._account.refresh(_take)
+            self._account.refresh(_take)  # type: ignore[no-untyped-call]  # google-auth
         except _Grant as grant:
             return grant
         raise Misconfigured("google-auth asked for no token")

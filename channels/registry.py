@@ -18,12 +18,12 @@ def build(config: ChannelsConfig, credentials: Credentials, *, public_url: str) 
     `public_url` is where providers reach our webhooks. Raises BadCredentials when a key cannot be read.
     """
     adapters: dict[Channel, Adapter] = {Channel.NULL: NullAdapter()}
+    if credentials.fcm:  # first: the one that may raise, before any session is open
+        adapters[Channel.PUSH] = FcmPush(config.push, credentials.fcm, is_sandbox=credentials.is_sandbox)
     if credentials.twilio:
         adapters[Channel.SMS] = TwilioSms(
             config.sms, credentials.twilio, public_url=public_url, is_sandbox=credentials.is_sandbox
         )
     if credentials.smtp:
         adapters[Channel.EMAIL] = SmtpEmail(config.email, credentials.smtp, is_sandbox=credentials.is_sandbox)
-    if credentials.fcm:
-        adapters[Channel.PUSH] = FcmPush(config.push, credentials.fcm, is_sandbox=credentials.is_sandbox)
     return adapters

@@ -109,7 +109,7 @@ class _TwilioHttp(AsyncHttpClient):  # type: ignore[misc]  # the SDK is untyped
         super().__init__(logging.getLogger(__name__), is_async=True)
         self._session = session
         self._base_url = credentials.base_url.rstrip("/")
-        self._auth = aiohttp.BasicAuth(credentials.account_sid, credentials.auth_token).encode()
+        self._auth = aiohttp.encode_basic_auth(credentials.account_sid, credentials.auth_token)
 
     async def request(
         self,

@@ -1,0 +1,190 @@
+"""Adapters in front of a sandbox, on one loop, with deadlines short enough for tests."""
+
+import asyncio
+import socket
+import ssl
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from channels.base import Adapter, Outbound
+from channels.credentials import Credentials, sandbox_credentials
+from channels.registry import build
+from domain.channel import Channel
+from domain.contact import new_contact_id
+from domain.message import Rendered
+from domain.provider import ChannelsConfig, MailUse, ProviderUse
+from simulator.providers.world import World, running
+
+DEADLINE = timedelta(seconds=0.6)
+CONNECT = timedelta(seconds=0.25)
+TOO_LONG_SECONDS = 1.0
+
+_HTTP = ProviderUse(provider="any", deadline=DEADLINE, connect_within=CONNECT, connections=8)
+QUICK = ChannelsConfig(
+    sms=_HTTP,
+    push=_HTTP,
+    email=MailUse(
+        provider="smtp",
+        deadline=DEADLINE,
+        connect_within=CONNECT,
+        connections=4,
+        messages_per_connection=50,
+        connection_age=timedelta(minutes=5),
+        message_id_domain="mail.lumen.test",
+    ),
+)
+
+GOOD_ADDRESS = {Channel.SMS: "+886912345678", Channel.EMAIL: "amy@home.test", Channel.PUSH: "token-of-amys-phone"}
+SENDER = {Channel.SMS: "+15005550006", Channel.EMAIL: "Lumen <hi@lumen.test>", Channel.PUSH: "lumen"}
+
+
+def an_outbound(channel: Channel, **changes: object) -> Outbound:
+    """A message that every provider would take."""
+    outbound = Outbound(
+        contact_id=new_contact_id(datetime(2026, 3, 2, 9, 0, tzinfo=UTC)),
+        party_id=7,
+        channel=channel,
+        to=GOOD_ADDRESS[channel],
+        sender=SENDER[channel],
+        rendered=Rendered(channel, "en", "Your payment is due on Friday.", subject="A short reminder"),
+        valid_for=timedelta(hours=2),
+        collapse_key="account-7",
+    )
+    return replace(outbound, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    world: World
+    credentials: Credentials
+    adapters: Mapping[Channel, Adapter]
+
+    def accepted(self, contact_id: uuid.UUID) -> int:
+        """How often the sandbox accepted this contact: the judge."""
+        return self.world.outbox.by_contact[str(contact_id)]
+
+
+@asynccontextmanager
+async def a_rig(
+    folder: Path,
+    *,
+    credentials: Credentials | None = None,
+    callback_base: str = "",
+    config: ChannelsConfig = QUICK,
+    smtp_tls: ssl.SSLContext | None = None,
+    lifelike: bool = False,
+) -> AsyncIterator[Rig]:
+    async with running(folder, callback_base=callback_base, smtp_tls=smtp_tls, lifelike=lifelike, seed=7) as world:
+        own = sandbox_credentials(http_url=world.http_url, smtp_url=world.smtp_url)
+        async with adapters_for(
+            credentials or own, config=config, public_url=callback_base or "http://127.0.0.1:9"
+        ) as adapters:
+            yield Rig(world, credentials or own, adapters)
+
+
+@asynccontextmanager
+async def adapters_for(
+    credentials: Credentials, *, config: ChannelsConfig = QUICK, public_url: str = "http://127.0.0.1:9"
+) -> AsyncIterator[Mapping[Channel, Adapter]]:
+    adapters = build(config, credentials, public_url=public_url)
+    try:
+        yield adapters
+    finally:
+        for adapter in adapters.values():
+            await adapter.aclose()
+
+
+def a_closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def a_port_that_never_answers() -> AsyncIterator[int]:
+    """A port whose queue of connections is full, so that a new one hangs (Linux drops its SYN)."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        port: int = server.getsockname()[1]
+        fillers = [socket.socket() for _ in range(4)]
+        try:
+            for filler in fillers:
+                filler.setblocking(False)
+                filler.connect_ex(("127.0.0.1", port))
+            await asyncio.sleep(0.05)
+            yield port
+        finally:
+            for filler in fillers:
+                filler.close()
+
+
+@asynccontextmanager
+async def a_server_that(behaves: "Behaviour", *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A server whose connections are handed to `behaves`; errors of its own end the connection only."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await behaves(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+class Behaviour:
+    """Reads until `after` has come in, writes `answer`, then closes or, when `hangs`, stays."""
+
+    def __init__(self, after: bytes, answer: bytes, *, hangs: bool = False) -> None:
+        self._after = after
+        self._answer = answer
+        self._hangs = hangs
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._after:
+            await reader.readuntil(self._after)
+        writer.write(self._answer)
+        await writer.drain()
+        if self._hangs:
+            await reader.read()
+
+
+def a_self_signed_certificate(folder: Path) -> ssl.SSLContext:
+    """A server's TLS with a certificate that nobody trusts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, SHA256())
+    )
+    path = folder / "self-signed.pem"
+    path.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
