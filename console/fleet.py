@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
+from urllib.parse import urlsplit
 
 import psutil
 import structlog
@@ -64,10 +65,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A fleet that runs: where its console and its sandbox answer. `sandbox_http` is None with real providers."""
+    """A fleet that runs: where its console and its sandbox answer. `sandbox_http` is empty with real providers."""
 
     console_url: str
-    sandbox_http: str | None
+    sandbox_http: str
     outbox: Path
     parts: tuple[Part, ...]
     logs: Path
@@ -94,8 +95,9 @@ def fleet(settings: Settings, *, seed: int = 0, lifelike: bool = False, beats: i
     try:
         yield _start(settings, folder, parts, seed=seed, lifelike=lifelike, beats=beats)
     finally:
-        _stop(parts)
-        (folder / "fleet.json").unlink(missing_ok=True)
+        with _undisturbed():
+            _stop(parts)
+            (folder / "fleet.json").unlink(missing_ok=True)
 
 
 def _start(settings: Settings, folder: Path, parts: list[Part], *, seed: int, lifelike: bool, beats: int) -> Running:
@@ -105,17 +107,18 @@ def _start(settings: Settings, folder: Path, parts: list[Part], *, seed: int, li
     if settings.public_url is None:
         changes["public_url"] = console_url
     outbox = settings.home / "outbox"
-    sandbox_http = settings.sandbox_http_url
-    if not settings.is_live and sandbox_http is None:
+    sandbox_http = settings.sandbox_http_url or ""
+    if not settings.is_live and not sandbox_http:
         sandbox = _part(settings, folder, "sandbox", _sandbox_command(outbox, console_url, seed, lifelike), {})
         parts.append(sandbox)
         sandbox.start()
-        ports = _ready_line(sandbox)
-        sandbox_http = f"http://127.0.0.1:{ports['http_port']}"
-        changes |= {"sandbox_http_url": sandbox_http, "sandbox_smtp_url": f"smtp://127.0.0.1:{ports['smtp_port']}"}
+        ready = _ready_line(sandbox)
+        sandbox_http, sandbox_smtp = ready["http_url"], ready["smtp_url"]
+        changes |= {"sandbox_http_url": sandbox_http, "sandbox_smtp_url": sandbox_smtp}
         # A sandbox that is started again must be found where it was.
+        http_port, smtp_port = urlsplit(sandbox_http).port, urlsplit(sandbox_smtp).port
         sandbox.command = _sandbox_command(
-            outbox, console_url, seed, lifelike, http_port=ports["http_port"], smtp_port=ports["smtp_port"]
+            outbox, console_url, seed, lifelike, http_port=http_port or 0, smtp_port=smtp_port or 0
         )
     level = ["--loglevel", settings.log_level]
     celery = [sys.executable, "-m", "celery", "-A", "worker.app", "--quiet"]
@@ -156,17 +159,17 @@ def _sandbox_command(
 # ----------------------------------------------------------------------------------------------------- coming and going
 
 
-def _ready_line(part: Part) -> dict[str, Any]:
+def _ready_line(part: Part) -> dict[str, str]:
     """The one line of JSON with which the sandbox says where it listens."""
     process = part.process
     assert process is not None
     assert process.stdout is not None
     line = _line_within(process.stdout, READY_SECONDS)
     try:
-        ports: dict[str, Any] = json.loads(line)
+        ready: dict[str, str] = json.loads(line)
     except ValueError:
         raise _failed(part) from None
-    return ports
+    return ready
 
 
 def _line_within(stream: IO[bytes], seconds: float) -> bytes:
@@ -224,6 +227,17 @@ def _stop(parts: Sequence[Part]) -> None:
         part.process.wait()
         if part.process.stdout:
             part.process.stdout.close()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C must not leave half a fleet behind: the end is bounded in time anyway."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _family(pid: int) -> list[psutil.Process]:

@@ -1,0 +1,87 @@
+"""`duly demo`: five weeks of a generated portfolio in a minute, and then what happened to whom, and why."""
+
+import shutil
+import time
+from datetime import date, timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from config.settings import Settings
+from console import running
+from console.explaining import draw_report, draw_timeline
+from console.filing import take_in
+from console.house import enter
+from simulator.portfolio import write_portfolio
+from storage import ledger
+from worker import engines
+
+#: The first day of the demonstration: a Sunday, so that the first Monday shows quiet hours and late entrants alike.
+FIRST_DAY = date(2026, 3, 1)
+
+
+def run(settings: Settings, *, accounts: int, seed: int, weeks: int) -> None:
+    """Import, live, show, and leave nothing running. Works in a home of its own, made anew each time."""
+    console = Console()
+    began = time.monotonic()
+    home = settings.home / "demo"
+    settings = settings.model_copy(
+        update={"home": home, "database_url": None, "broker_url": None, "providers": "sandbox"}
+    )
+    engines.stop(settings)
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    try:
+        _live(console, settings, accounts=accounts, seed=seed, weeks=weeks)
+        _show(console, settings)
+    finally:
+        engines.stop(settings)
+    console.print(f"\nAll of it took {time.monotonic() - began:.0f} s, and nothing is left running.")
+
+
+def _live(console: Console, settings: Settings, *, accounts: int, seed: int, weeks: int) -> None:
+    file = settings.home / "portfolio.csv"
+    customers = write_portfolio(file, accounts=accounts, as_of=FIRST_DAY, seed=seed)
+    console.print(f"[bold]1.[/] A portfolio of {accounts:,} accounts of {customers:,} people, made up: {file}")
+    report = take_in(settings, file, profile="demo", as_of=FIRST_DAY, rejects=settings.home / "portfolio.rejects.csv")
+    console.print(
+        f"[bold]2.[/] Imported: {report.accounts_new:,} accounts sealed, {report.planned:,} first steps planned, "
+        f"{report.rejected} rows rejected."
+    )
+    span = running.Span(running.midnight(FIRST_DAY), running.midnight(FIRST_DAY + timedelta(days=7 * weeks)), seed=seed)
+    console.print(
+        f"[bold]3.[/] The fleet (Celery beat and workers, PostgreSQL, Valkey, sandbox providers) lives {weeks} weeks ..."
+    )
+    done = running.rehearse(settings, span)
+    console.print(f"   {done.moments} moments in {done.seconds:.0f} s.")
+
+
+def _show(console: Console, settings: Settings) -> None:
+    with enter(settings) as spine:
+        conn = spine.conn
+        console.print("\n[bold]What became of every reminder[/]")
+        console.print(draw_report(conn))
+        console.print("\n[bold]Three customers[/]")
+        for account in ledger.telling_accounts(conn, 3):
+            console.print(draw_timeline(conn, account.external_ref, account.lender_id))
+        _show_promises(console, ledger.proofs(conn))
+    _show_messages(console, settings.home / "outbox")
+
+
+def _show_promises(console: Console, proofs: dict[str, int]) -> None:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for question, number in proofs.items():
+        table.add_row(question, f"[{'green' if number == 0 else 'red'}]{number:,}[/]")
+    console.print("\n[bold]Asked of the ledger[/] (all must be 0)")
+    console.print(table)
+
+
+def _show_messages(console: Console, outbox: Path) -> None:
+    console.print("\n[bold]What they read[/]")
+    for message in running.samples(outbox / "messages.jsonl"):
+        title = f"{message.channel} to a customer who reads {message.language}"
+        text = f"[bold]{message.subject}[/]\n{message.text}" if message.subject else message.text
+        console.print(Panel(text, title=title, title_align="left", width=78))
+    console.print(f"Everything sent is in {outbox}: open index.html, or read messages.jsonl and mail/*.eml")
