@@ -7,42 +7,50 @@ purpose and language, and hand to people what is theirs.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TypeVar
 
 import structlog
-from messages.catalogue import CopyError
-from policy.judge import judge
-from policy.packs import RuleSet
 
 from channels.base import Outbound
 from domain import verdict as answers
-from domain.case import AccountFacts, Attempt, BlockedHours, Case, CustomerFacts, PastContact
-from domain.channel import BY_A_PERSON, REACHED_BY, AddressChannel, AddressKind, Channel
-from domain.consent import Consent
+from domain.case import PastContact
+from domain.channel import BY_A_PERSON, REACHED_BY, Channel
 from domain.contact import Outcome, new_contact_id
-from domain.hold import Hold, HoldKind
-from domain.ladder import STAGES, Done, Ladder, Owed, Step, days_past_due, first_step, next_step
+from domain.ladder import STAGES, Done, Ladder, Owed, Step, first_step, next_step
 from domain.lender import Lender
 from domain.message import Rendered
-from domain.purpose import Actor, Purpose
+from domain.purpose import Purpose
 from domain.reminder import NewReminder, ReminderState
 from domain.verdict import Allow, Because, Suppress, Verdict
-from messages.facts import BadFacts, Debt, Facts
+from messages.catalogue import CopyError
+from messages.facts import BadFacts
+from policy.judge import judge
+from policy.packs import RuleSet
 from storage.intents import Answer, Ended, Intent, IntentAccount, Postponed, Task
 from storage.picture import Due, Past, Picture, Reach, Standing, Stop
-from storage.sealing import CustomerKey, Keyring, Unsealable
+from storage.sealing import Unsealable
+from worker.cases import (
+    Person,
+    Scene,
+    case_of,
+    customer_facts,
+    customer_key,
+    days_late,
+    facts_of,
+    first_reaches,
+    past_contact,
+    standing_consent,
+    standing_hold,
+)
+from worker.cases import planning_zone as planning_zone
 from worker.planner import reminder_for
-from worker.releases import Release
 
 log = structlog.get_logger()
 
 OfCustomer = TypeVar("OfCustomer", Reach, Standing)
 OfParty = TypeVar("OfParty", Stop, Past)
-
-#: How long a zone that the customer confirmed stands alone (research notes, section 6.3).
-ZONE_CONFIRMATION_LASTS = timedelta(days=365)
 
 #: A provider may hold a message no longer than this, whatever the window allows.
 LONGEST_VALIDITY = timedelta(hours=10)
@@ -62,16 +70,6 @@ COPY_REFUSED = Suppress(our_own("copy_refused"))
 KEY_DESTROYED = Suppress(our_own("customer_erased"))
 EXPIRED = our_own("expired_unsent")
 HANDED = our_own("handed_to_a_person")
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What a drain decides with. `now` is business time."""
-
-    now: datetime
-    release: Release
-    lender: Lender
-    keyring: Keyring
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +94,6 @@ class Decisions:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """One customer of a locked party, with all that their reminders share. `history` grows as we decide."""
-
-    due: Due  # any of their due rows: carries the customer's columns
-    stop_epoch: int
-    facts: CustomerFacts
-    reaches: Mapping[AddressChannel, Reach]
-    consents: Sequence[Consent]
-    holds: Sequence[Hold]
-    history: list[PastContact]
-
-
-@dataclass(frozen=True, slots=True)
 class Choice:
     """The way that was found open for one reminder."""
 
@@ -127,16 +112,16 @@ def decide(scene: Scene, picture: Picture, epochs: Mapping[int, int]) -> Decisio
     stops = _by_party(picture.stops)
     pasts = _by_party(picture.pasts)
     for party_id, of_party in groupby(picture.due, key=lambda row: row.party_id):
-        history = [_past(row) for row in pasts.get(party_id, ())]
-        holds = [_hold(row) for row in stops.get(party_id, ())]
+        history = [past_contact(row) for row in pasts.get(party_id, ())]
+        holds = [standing_hold(row) for row in stops.get(party_id, ())]
         for customer_id, rows in groupby(of_party, key=lambda row: row.customer_id):
             due = list(rows)
             person = Person(
                 due=due[0],
                 stop_epoch=epochs[party_id],
-                facts=_customer_facts(due[0], scene.now),
-                reaches=_first_reaches(reaches.get((party_id, customer_id), ())),
-                consents=[_consent(row) for row in standings.get((party_id, customer_id), ())],
+                facts=customer_facts(due[0], scene.now),
+                reaches=first_reaches(reaches.get((party_id, customer_id), ())),
+                consents=[standing_consent(row) for row in standings.get((party_id, customer_id), ())],
                 holds=holds,
                 history=history,
             )
@@ -215,7 +200,7 @@ def _may_we(scene: Scene, person: Person, row: Due, step: Step, channel: Channel
     )
     if isinstance(rules, Suppress):
         return rules
-    verdict = judge(_case(scene, person, row, channel, reach), rules)
+    verdict = judge(case_of(scene, person, row, channel, reach), rules)
     if not isinstance(verdict, Allow):
         return verdict
     if channel in BY_A_PERSON:
@@ -224,29 +209,6 @@ def _may_we(scene: Scene, person: Person, row: Due, step: Step, channel: Channel
     if locale is None:
         return NO_COPY
     return Choice(channel, reach, rules, verdict, locale)
-
-
-def _case(scene: Scene, person: Person, row: Due, channel: Channel, reach: Reach) -> Case:
-    return Case(
-        now=scene.now,
-        expires=row.expires_at,
-        actor=scene.lender.actor,
-        customer=person.facts,
-        account=AccountFacts(str(row.account_id), _days_past_due(row, scene.now), row.balance_minor, row.currency),
-        attempt=Attempt(
-            channel=channel,
-            address=reach.lookup.hex(),
-            address_kind=AddressKind(reach.kind),
-            purpose=Purpose.REMINDER,
-            number_zones=tuple(reach.zones),
-            number_country=reach.country,
-        ),
-        history=person.history,
-        holds=person.holds,
-        consents=person.consents,
-        lender=scene.lender.id,
-        household=row.household,
-    )
 
 
 def _join(
@@ -260,7 +222,7 @@ def _join(
     for other, step in list(waiting):
         if other.currency != row.currency or choice.channel not in step.channels or choice.reach is None:
             continue
-        verdict = judge(_case(scene, person, other, choice.channel, choice.reach), choice.rules)
+        verdict = judge(case_of(scene, person, other, choice.channel, choice.reach), choice.rules)
         if isinstance(verdict, Allow):
             joined.append((other, step))
         else:
@@ -330,7 +292,7 @@ def _write_letter(
         stop_epoch=person.stop_epoch,
         release_hash=scene.release.hash,
         inputs={
-            "days_past_due": [_days_past_due(each, scene.now) for each, _ in covered],
+            "days_past_due": [days_late(each, scene.now) for each, _ in covered],
             "attempt": row.attempt,
             "zone_confirmed": person.facts.zone_confirmed,
             "residence": row.residence,
@@ -375,11 +337,11 @@ def _compose(
     """Open the customer's envelope, render, seal the facts: sealed facts, clear address, words."""
     assert choice.reach is not None
     try:
-        key = _key(scene.keyring, row)
+        key = customer_key(scene.keyring, row)
         if key is None:
             return KEY_DESTROYED
         to = key.open(choice.reach.sealed).decode()
-        facts = _facts(scene, row, covered, choice.locale, name=key.open(row.name_sealed or b"").decode())
+        facts = facts_of(scene, row, covered, choice.locale, name=key.open(row.name_sealed or b"").decode())
         rendered = scene.release.catalogue.render(step.message, choice.channel, choice.locale, facts)
         return key.seal(facts.to_json()), to, rendered
     except Unsealable:
@@ -388,30 +350,6 @@ def _compose(
         log.error("copy_refused", message=step.message, channel=choice.channel, locale=choice.locale,
                   account_id=row.account_id, why=type(error).__name__)  # fmt: skip
         return COPY_REFUSED
-
-
-def _key(keyring: Keyring, row: Due) -> CustomerKey | None:
-    if row.wrapped_key is None or row.master_key_id is None or row.name_sealed is None:
-        return None
-    return keyring.open_customer_key(row.master_key_id, row.wrapped_key)
-
-
-def _facts(scene: Scene, row: Due, covered: Sequence[Due], locale: str, *, name: str) -> Facts:
-    lender = scene.lender
-    return Facts(
-        customer_name=name,
-        brand=_in_language(lender.brand, locale),
-        debts=tuple(
-            Debt(each.account_ref[-4:], each.product or "", each.balance_minor, each.currency, each.due_on)
-            for each in covered
-        ),
-        days_past_due=max(_days_past_due(each, scene.now) for each in covered),
-        as_of=row.as_of.date(),
-        help_phone=lender.help_phone,
-        help_hours=_in_language(lender.help_hours, locale),
-        pay_url=lender.pay_url,
-        help_url=lender.help_url,
-    )
 
 
 def _hand_over(scene: Scene, person: Person, row: Due, step: Step, kind: str, decisions: Decisions) -> None:
@@ -498,77 +436,6 @@ def _owed(row: Due) -> Owed:
     return Owed(row.due_on, row.balance_minor, row.currency, planning_zone(row.zones))
 
 
-def planning_zone(zones: Sequence[str]) -> str:
-    """Where a step's local time is read. Only for planning: the judge never falls back to UTC."""
-    return zones[0] if zones else "UTC"
-
-
-def _days_past_due(row: Due, now: datetime) -> int:
-    return days_past_due(row.due_on, now, planning_zone(row.zones))
-
-
-def _customer_facts(row: Due, now: datetime) -> CustomerFacts:
-    confirmed = row.zone_confirmed_at
-    return CustomerFacts(
-        zones=tuple(row.zones),
-        zone_confirmed=confirmed is not None and now - confirmed < ZONE_CONFIRMATION_LASTS,
-        blocked=tuple(_blocked(entry) for entry in row.blocked_hours),
-        refused_channels=frozenset(Channel(name) for name in row.refused_channels),
-    )
-
-
-_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-def _blocked(entry: Mapping[str, object]) -> BlockedHours:
-    days = entry["days"]
-    assert isinstance(days, list)
-    return BlockedHours(
-        weekdays=frozenset(_WEEKDAYS.index(day) for day in days),
-        since=time.fromisoformat(str(entry["from"])),
-        until=time.fromisoformat(str(entry["until"])),
-    )
-
-
-_CHANNEL = {channel.value: channel for channel in Channel}
-_OUTCOME = {outcome.value: outcome for outcome in Outcome}
-_PURPOSE = {purpose.value: purpose for purpose in Purpose}
-_ACTOR = {actor.value: actor for actor in Actor}
-
-
-def _past(row: Past) -> PastContact:
-    return PastContact(
-        at=row.intended_at,
-        channel=_CHANNEL[row.channel],
-        outcome=_OUTCOME[row.outcome] if row.outcome else Outcome.INTENDED,
-        accounts=tuple(map(str, row.account_ids)),
-        address=row.lookup.hex() if row.lookup else None,
-        purpose=_PURPOSE[row.purpose],
-        actor=_ACTOR[row.actor],
-        lender=row.lender_id,
-    )
-
-
-def _hold(row: Stop) -> Hold:
-    account = None if row.account_id is None else str(row.account_id)
-    return Hold(HoldKind(row.kind), account, row.since, row.ends_at)
-
-
-def _consent(row: Standing) -> Consent:
-    return Consent(
-        _CHANNEL[row.channel], row.lookup.hex() if row.lookup else None, _PURPOSE[row.purpose], row.given_at,
-        row.withdrawn_at,
-    )  # fmt: skip
-
-
-def _first_reaches(rows: Iterable[Reach]) -> dict[AddressChannel, Reach]:
-    """The best living address of each kind: rows come in order of priority."""
-    found: dict[AddressChannel, Reach] = {}
-    for row in rows:
-        found.setdefault(AddressChannel(row.channel), row)
-    return found
-
-
 def _by_customer(rows: Iterable[OfCustomer]) -> dict[tuple[int, int], list[OfCustomer]]:
     grouped: dict[tuple[int, int], list[OfCustomer]] = defaultdict(list)
     for row in rows:
@@ -581,11 +448,6 @@ def _by_party(rows: Iterable[OfParty]) -> dict[int, list[OfParty]]:
     for row in rows:
         grouped[row.party_id].append(row)
     return grouped
-
-
-def _in_language(texts: Mapping[str, str], locale: str) -> str:
-    """The text in the language of the copy, else in the one the file names first."""
-    return texts.get(locale) or next(iter(texts.values()))
 
 
 def _sender(lender: Lender, channel: Channel) -> str:

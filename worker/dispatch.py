@@ -19,7 +19,8 @@ from domain.ladder import Done, Owed, next_step
 from domain.lane import Lane
 from storage import intents, lanes, picture, sweeps, waves
 from storage.rows import Conn
-from worker.deciding import Decisions, Letter, Scene, decide, planning_zone
+from worker.cases import Scene, planning_zone
+from worker.deciding import Decisions, Letter, decide
 from worker.planner import reminder_for
 from worker.releases import Release
 from worker.sending import WAVE_SECONDS, Answer, result_of, retired_by, send_wave

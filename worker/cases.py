@@ -1,0 +1,172 @@
+"""From rows to values: the judge's cases, and the facts that words are rendered from. Pure but for the seal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+
+from domain.case import AccountFacts, Attempt, BlockedHours, Case, CustomerFacts, PastContact
+from domain.channel import AddressChannel, AddressKind, Channel
+from domain.consent import Consent
+from domain.contact import Outcome
+from domain.hold import Hold, HoldKind
+from domain.ladder import days_past_due
+from domain.lender import Lender
+from domain.purpose import Actor, Purpose
+from messages.facts import Debt, Facts
+from storage.picture import Due, Past, Reach, Standing, Stop
+from storage.sealing import CustomerKey, Keyring
+from worker.releases import Release
+
+#: How long a zone that the customer confirmed stands alone (research notes, section 6.3).
+ZONE_CONFIRMATION_LASTS = timedelta(days=365)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a drain decides with. `now` is business time."""
+
+    now: datetime
+    release: Release
+    lender: Lender
+    keyring: Keyring
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One customer of a locked party, with all that their reminders share. `history` grows as we decide."""
+
+    due: Due  # any of their due rows: carries the customer's columns
+    stop_epoch: int
+    facts: CustomerFacts
+    reaches: Mapping[AddressChannel, Reach]
+    consents: Sequence[Consent]
+    holds: Sequence[Hold]
+    history: list[PastContact]
+
+
+def case_of(
+    scene: Scene, person: Person, row: Due, channel: Channel, reach: Reach, *, purpose: Purpose = Purpose.REMINDER
+) -> Case:
+    """One question to the judge: may this customer be contacted about this debt, this way, now?"""
+    return Case(
+        now=scene.now,
+        expires=row.expires_at,
+        actor=scene.lender.actor,
+        customer=person.facts,
+        account=AccountFacts(str(row.account_id), days_late(row, scene.now), row.balance_minor, row.currency),
+        attempt=Attempt(
+            channel=channel,
+            address=reach.lookup.hex(),
+            address_kind=AddressKind(reach.kind),
+            purpose=purpose,
+            number_zones=tuple(reach.zones),
+            number_country=reach.country,
+        ),
+        history=person.history,
+        holds=person.holds,
+        consents=person.consents,
+        lender=scene.lender.id,
+        household=row.household,
+    )
+
+
+def customer_key(keyring: Keyring, row: Due) -> CustomerKey | None:
+    """The customer's key, or None once it is destroyed. Raises Unsealable."""
+    if row.wrapped_key is None or row.master_key_id is None or row.name_sealed is None:
+        return None
+    return keyring.open_customer_key(row.master_key_id, row.wrapped_key)
+
+
+def facts_of(scene: Scene, row: Due, covered: Sequence[Due], locale: str, *, name: str) -> Facts:
+    """What is true of these debts now, for the words. Raises BadFacts."""
+    lender = scene.lender
+    return Facts(
+        customer_name=name,
+        brand=in_language(lender.brand, locale),
+        debts=tuple(
+            Debt(each.account_ref[-4:], each.product or "", each.balance_minor, each.currency, each.due_on)
+            for each in covered
+        ),
+        days_past_due=max(days_late(each, scene.now) for each in covered),
+        as_of=row.as_of.date(),
+        help_phone=lender.help_phone,
+        help_hours=in_language(lender.help_hours, locale),
+        pay_url=lender.pay_url,
+        help_url=lender.help_url,
+    )
+
+
+def planning_zone(zones: Sequence[str]) -> str:
+    """Where a step's local time is read. Only for planning: the judge never falls back to UTC."""
+    return zones[0] if zones else "UTC"
+
+
+def days_late(row: Due, now: datetime) -> int:
+    return days_past_due(row.due_on, now, planning_zone(row.zones))
+
+
+def customer_facts(row: Due, now: datetime) -> CustomerFacts:
+    confirmed = row.zone_confirmed_at
+    return CustomerFacts(
+        zones=tuple(row.zones),
+        zone_confirmed=confirmed is not None and now - confirmed < ZONE_CONFIRMATION_LASTS,
+        blocked=tuple(_blocked(entry) for entry in row.blocked_hours),
+        refused_channels=frozenset(Channel(name) for name in row.refused_channels),
+    )
+
+
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _blocked(entry: Mapping[str, object]) -> BlockedHours:
+    days = entry["days"]
+    assert isinstance(days, list)
+    return BlockedHours(
+        weekdays=frozenset(_WEEKDAYS.index(day) for day in days),
+        since=time.fromisoformat(str(entry["from"])),
+        until=time.fromisoformat(str(entry["until"])),
+    )
+
+
+_CHANNEL = {channel.value: channel for channel in Channel}
+_OUTCOME = {outcome.value: outcome for outcome in Outcome}
+_PURPOSE = {purpose.value: purpose for purpose in Purpose}
+_ACTOR = {actor.value: actor for actor in Actor}
+
+
+def past_contact(row: Past) -> PastContact:
+    return PastContact(
+        at=row.intended_at,
+        channel=_CHANNEL[row.channel],
+        outcome=_OUTCOME[row.outcome] if row.outcome else Outcome.INTENDED,
+        accounts=tuple(map(str, row.account_ids)),
+        address=row.lookup.hex() if row.lookup else None,
+        purpose=_PURPOSE[row.purpose],
+        actor=_ACTOR[row.actor],
+        lender=row.lender_id,
+    )
+
+
+def standing_hold(row: Stop) -> Hold:
+    account = None if row.account_id is None else str(row.account_id)
+    return Hold(HoldKind(row.kind), account, row.since, row.ends_at)
+
+
+def standing_consent(row: Standing) -> Consent:
+    return Consent(
+        _CHANNEL[row.channel], row.lookup.hex() if row.lookup else None, _PURPOSE[row.purpose], row.given_at,
+        row.withdrawn_at,
+    )  # fmt: skip
+
+
+def first_reaches(rows: Iterable[Reach]) -> dict[AddressChannel, Reach]:
+    """The best living address of each kind: rows come in order of priority."""
+    found: dict[AddressChannel, Reach] = {}
+    for row in rows:
+        found.setdefault(AddressChannel(row.channel), row)
+    return found
+
+
+def in_language(texts: Mapping[str, str], locale: str) -> str:
+    """The text in the language of the copy, else in the one the file names first."""
+    return texts.get(locale) or next(iter(texts.values()))
