@@ -1,7 +1,7 @@
 """Loads `lenders/*.toml`: in whose name we write, how to reach them, and which ladder treats which debt."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Annotated
 
 from pydantic import Field
@@ -60,6 +60,14 @@ class _File(Strict):
 def load_lenders(files: Mapping[str, str]) -> dict[str, Lender]:
     """Every lender of the folder by id. Raises ConfigError naming the file and the key."""
     return {stem: _lender(stem, text) for stem, text in toml_files(files, folder="lenders").items()}
+
+
+def check_ladders(lenders: Mapping[str, Lender], ladders: Container[str]) -> None:
+    """Pass when every ladder that a lender names is there. Raises ConfigError."""
+    for lender in lenders.values():
+        for choice in lender.ladders:
+            if choice.ladder not in ladders:
+                raise ConfigError(f"lenders/{lender.id}.toml: ladder {choice.ladder!r}: no such file in ladders/")
 
 
 def _lender(stem: str, text: str) -> Lender:

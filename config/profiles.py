@@ -221,6 +221,11 @@ class Profile:
         )
         return next((target.column for target in targets if target.key == key), key)
 
+    def address_key(self, channel: AddressChannel) -> str | None:
+        """The key under which the profile gives an address of this channel, when it gives exactly one."""
+        keys = [target.key for address, target in self._addresses if address.channel is channel]
+        return keys[0] if len(keys) == 1 else None
+
     @staticmethod
     def _value(target: _Target, values: Mapping[str, Any]) -> Any:
         try:

@@ -1,9 +1,11 @@
 """What comes next for an account: the ladder's arithmetic joined to the lanes that exist."""
 
 from collections.abc import Set
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from domain.channel import BY_A_PERSON, REACHED_BY, AddressChannel, Channel
-from domain.ladder import PlannedStep, Step
+from domain.ladder import Done, Ladder, Owed, PlannedStep, Step, first_step, next_step
 from domain.lane import shard_of
 from domain.reminder import NewReminder
 
@@ -37,3 +39,18 @@ def reminder_for(
         due_at=planned.due_at,
         expires_at=planned.expires_at,
     )
+
+
+def step_after(ladder: Ladder, owed: Owed, last: Done | None, *, now: datetime) -> PlannedStep | None:
+    """Where a debt goes on that has no open step: after the last one that ended, or at the gentlest still true.
+
+    A step counts as one of this due date only when it was planned no earlier than its own day after it: what was said
+    about an earlier due date is over.
+    """
+    position = None if last is None else ladder.index(last.step_id)
+    if last is None or position is None:
+        return first_step(ladder, owed, now=now)
+    planned_on = last.planned_for.astimezone(ZoneInfo(owed.zone)).date()
+    if planned_on < owed.due_on + timedelta(days=ladder.steps[position].day):
+        return first_step(ladder, owed, now=now)
+    return next_step(ladder, owed, last, now=now) or first_step(ladder, owed, now=now)
