@@ -13,7 +13,7 @@ import signal
 import sys
 from pathlib import Path
 
-from simulator.providers.world import running
+from simulator.providers.world import HOST, running
 
 try:
     from uvloop import new_event_loop
@@ -36,6 +36,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="simulator.sandbox", description="Sandbox providers for SMS, e-mail and push."
     )
+    parser.add_argument("--host", default=HOST, help="0.0.0.0 in a container whose ports are bound to loopback")
     parser.add_argument("--http-port", type=int, default=0, help="0 chooses a free one")
     parser.add_argument("--smtp-port", type=int, default=0, help="0 chooses a free one")
     parser.add_argument("--outbox", type=Path, required=True, help="folder for messages.jsonl, mail/ and index.html")
@@ -54,6 +55,7 @@ async def _serve(options: argparse.Namespace) -> None:
     watch = asyncio.create_task(_watch_parent(options.parent_pid, ended)) if options.parent_pid else None
     async with running(
         options.outbox,
+        host=options.host,
         http_port=options.http_port,
         smtp_port=options.smtp_port,
         callback_base=options.callback_base,

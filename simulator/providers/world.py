@@ -22,6 +22,7 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 HOST = "127.0.0.1"
 BACKLOG = 1_024
+SHUTDOWN_SECONDS = 0.2  # for answers under way; a stalled one is cut off
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class World:
 async def running(
     folder: Path,
     *,
+    host: str = HOST,
     http_port: int = 0,
     smtp_port: int = 0,
     callback_base: str = "",
@@ -46,7 +48,7 @@ async def running(
     lifelike: bool = False,
     smtp_tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[World]:
-    """A sandbox that answers on loopback for as long as the context lasts; port 0 means any free one.
+    """A sandbox that answers for as long as the context lasts, on loopback by default; port 0 means any free one.
 
     Callbacks go to addresses under `callback_base` and nowhere else; without it there are none.
     """
@@ -56,13 +58,13 @@ async def running(
     control = Control(outbox, faults, callbacks, twilio)
     http = web.Server(_dispatch(twilio, fcm, control), access_log=None)
     loop = asyncio.get_running_loop()
-    http_server = await loop.create_server(http, HOST, http_port, backlog=BACKLOG)
-    smtp_server = await loop.create_server(lambda: Relay(outbox, faults, smtp_tls), HOST, smtp_port, backlog=BACKLOG)
+    http_server = await loop.create_server(http, host, http_port, backlog=BACKLOG)
+    smtp_server = await loop.create_server(lambda: Relay(outbox, faults, smtp_tls), host, smtp_port, backlog=BACKLOG)
     callbacks.start()
     try:
         yield World(
-            http_url=f"http://{HOST}:{_port(http_server)}",
-            smtp_url=f"smtp://{HOST}:{_port(smtp_server)}",
+            http_url=f"http://{host}:{_port(http_server)}",
+            smtp_url=f"smtp://{host}:{_port(smtp_server)}",
             outbox=outbox,
             faults=faults,
             callbacks=callbacks,
@@ -70,7 +72,7 @@ async def running(
     finally:
         http_server.close()
         smtp_server.close()
-        await http.shutdown(timeout=1.0)
+        await http.shutdown(timeout=SHUTDOWN_SECONDS)
         await callbacks.stop()
         control.write_index()
         outbox.close()
