@@ -1,4 +1,4 @@
-"""What copy may not say, by language and reason. Data: the seed lists of the research notes (section 7.3), in our words.
+"""What copy may not say, by language and reason. Data: the seed lists of the research notes (section 7.3).
 
 English entries are lower case and match on word boundaries; Chinese entries are regular expressions over folded text.
 Simplified and traditional forms stand side by side, since either can be pasted into the other.
