@@ -26,6 +26,8 @@ LONGEST_REST_SECONDS = 30.0
 #: A relay gets this long to answer QUIT when we close.
 QUIT_SECONDS = 1.0
 
+_FINAL_DOT = b".\r\n"
+
 
 @dataclass(slots=True)
 class _Line:
@@ -119,7 +121,7 @@ class SmtpEmail:
 
     async def _mail(self, client: aiosmtplib.SMTP, attempt: _Attempt) -> None:
         attempt.stage = Stage.MAIL
-        options = [b"SIZE=%d" % len(attempt.content)] if client.supports_extension("size") else []
+        options = [b"SIZE=%d" % (len(attempt.content) - len(_FINAL_DOT))] if client.supports_extension("size") else []
         if not attempt.to.isascii():
             if not client.supports_extension("smtputf8"):
                 raise Rejected("no smtputf8")
@@ -208,7 +210,7 @@ def _must_be(first_digit: int, stage: Stage, reply: aiosmtplib.SMTPResponse) -> 
 
 def _dot_stuffed(content: bytes) -> bytes:
     """RFC 5321, section 4.5.2, with the final dot. `content` has CRLF line ends and begins with a header."""
-    return content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+    return content.replace(b"\r\n.", b"\r\n..") + _FINAL_DOT
 
 
 def _translated(stage: Stage, error: Exception) -> ChannelError:

@@ -27,24 +27,24 @@ class Reading:
     is_certain: bool
 
 
-#: Whole replies, folded. Sources of the opt-out words: Twilio's, AWS's and Telnyx's defaults (docs/channels.md), and the
-#: letters that Chinese senders announce ("reply T to unsubscribe", "reply R to refuse").
-KEYWORDS: Mapping[str, Intent] = {
-    **dict.fromkeys(
-        "stop|stopall|stop all|unsubscribe|cancel|end|quit|revoke|optout|opt out|arret|remove|td|t|r|退订"
-        "|退訂|tuiding"
-        "|取消|取消订阅|取消訂閱|停止|拒收|拒絕接收|别发了|別發了|别再发了|別再發了|不要再发了|不要再發了".split("|"),
-        Intent.OPT_OUT,
-    ),
-    **dict.fromkeys(
-        "paid|already paid|i paid|i have paid|ive paid|i already paid|payment made|payment sent|just paid"
-        "|paid already"
-        "|已还|已還|已还款|已還款|已付|已付款|已缴|已繳|已繳費|已缴费|已经还了|已經還了|已经付了|已經付了"
-        "|已經繳了|还了|還了"
-        "|付了|繳了|缴了|还清了|還清了|繳清了|付清了|已还清|已還清|已转账|已轉帳|已匯款|已汇款".split("|"),
-        Intent.PAID,
-    ),
-}
+_OPT_OUT_WORDS = """
+stop, stopall, stop all, unsubscribe, cancel, end, quit, revoke, optout, opt out, arret, remove, td, t, r, tuiding
+退订, 退訂, 取消, 取消订阅, 取消訂閱, 停止, 拒收, 拒絕接收, 别发了, 別發了, 别再发了, 別再發了, 不要再发了, 不要再發了
+"""
+_PAID_WORDS = """
+paid, already paid, i paid, i have paid, ive paid, i already paid, payment made, payment sent, just paid, paid already
+已还, 已還, 已还款, 已還款, 已付, 已付款, 已缴, 已繳, 已繳費, 已缴费, 已经还了, 已經還了, 已经付了, 已經付了, 已經繳了
+还了, 還了, 付了, 繳了, 缴了, 还清了, 還清了, 繳清了, 付清了, 已还清, 已還清, 已转账, 已轉帳, 已匯款, 已汇款
+"""
+
+
+def _words(block: str, intent: Intent) -> dict[str, Intent]:
+    return dict.fromkeys(block.strip().replace("\n", ", ").split(", "), intent)
+
+
+#: Whole replies, folded. Sources of the opt-out words: Twilio's, AWS's and Telnyx's defaults (docs/channels.md), and
+#: the letters that Chinese senders announce ("reply T to unsubscribe", "reply R to refuse").
+KEYWORDS: Mapping[str, Intent] = {**_words(_OPT_OUT_WORDS, Intent.OPT_OUT), **_words(_PAID_WORDS, Intent.PAID)}
 
 #: Anywhere in the reply.
 _STOP = re.compile(
