@@ -129,7 +129,7 @@ class _Build:
             raise CopyError(parts["html"].body.file, None, "has no plain text beside it", "Add this e-mail's .txt")
         if copy is None:
             return None
-        tree = language.parse(copy.body, self._shared(words, channel))
+        tree = language.parse(copy.body, shared_words(self.files, channel, words.id))
         if channel in _ONE_LINE:
             tree = language.one_line(tree, words.joins_lines_with)
         return language.compiled(tree, copy.body.file, html=False)
@@ -138,12 +138,12 @@ class _Build:
         source = lead.front.get("subject")
         if source is None:
             return None
-        tree = language.parse(source, self._shared(words, lead.channel))
+        tree = language.parse(source, shared_words(self.files, lead.channel, words.id))
         return language.compiled(tree, source.file, html=False)
 
     def _page(self, parts: Mapping[str, CopyFile], channel: Channel, words: LocaleWords) -> Page | None:
         """The HTML part: its own file, or for e-mail the plain words laid out."""
-        shared = self._shared(words, channel)
+        shared = shared_words(self.files, channel, words.id)
         own = parts.get("html")
         if own is not None:
             return Page(language.compiled(language.parse(own.body, shared), own.body.file, html=True))
@@ -165,17 +165,6 @@ class _Build:
             raise CopyError(_LAYOUT, None, "is not a layout", remedy)
         return pieces[0], pieces[1], pieces[2]
 
-    def _shared(self, words: LocaleWords, channel: Channel) -> language.Shared:
-        """Finds `hello` as `_shared/hello.sms.en.txt`, or for every medium as `_shared/hello.en.txt`."""
-
-        def find(name: str) -> Source | None:
-            for path in (f"_shared/{name}.{channel}.{words.id}.txt", f"_shared/{name}.{words.id}.txt"):
-                if path in self.files:
-                    return Source(path, self.files[path])
-            return None
-
-        return find
-
     def _check_names(self, templates: Mapping[Key, Template]) -> None:
         with_copy = {name for name, _, _ in templates}
         for name, message in self.messages.items():
@@ -185,6 +174,18 @@ class _Build:
             if message.follows is not None and message.follows not in self.messages:
                 remedy = manifest.suggest(message.follows, self.messages)
                 raise CopyError(file, None, f"follows the unknown message {message.follows!r}", remedy)
+
+
+def shared_words(files: Mapping[str, str], channel: Channel, locale: str) -> language.Shared:
+    """Finds `hello` as `_shared/hello.sms.en.txt`, or for every medium as `_shared/hello.en.txt`."""
+
+    def find(name: str) -> Source | None:
+        for path in (f"_shared/{name}.{channel}.{locale}.txt", f"_shared/{name}.{locale}.txt"):
+            if path in files:
+                return Source(path, files[path])
+        return None
+
+    return find
 
 
 def _as_html(source: Source, shared: language.Shared) -> Compiled:

@@ -26,7 +26,7 @@ Root = Callable[[Context], Iterator[str]]
 _DEPTH = 4
 
 _ALLOWED = (
-    nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.If, nodes.CondExpr, nodes.For,
+    nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.If, nodes.For,
     nodes.Getattr, nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not, nodes.Include,
 )  # fmt: skip
 _LOOP_FIELDS = ("first", "last", "index")
@@ -75,12 +75,30 @@ class Source:
 Shared = Callable[[str], Source | None]
 
 
-def parse(source: Source, shared: Shared) -> nodes.Template:
-    """The checked tree, with shared words put in place of their includes. Raises CopyError with the line."""
-    return _with_includes(_parse_one(source), source, shared, depth=0)
+@dataclass(slots=True)
+class Marks:
+    """The branches of a tree, each given a private-use character that shows in the text when it was taken."""
+
+    places: list[tuple[str, int]]
+
+    def mark(self, file: str, line: int) -> nodes.Output:
+        self.places.append((file, line))
+        return nodes.Output([nodes.TemplateData(self.sign(len(self.places) - 1))], lineno=line)
+
+    @staticmethod
+    def sign(number: int) -> str:
+        return chr(0xF0000 + number)
 
 
-def _parse_one(source: Source) -> nodes.Template:
+def parse(source: Source, shared: Shared, marks: Marks | None = None) -> nodes.Template:
+    """The checked tree, with shared words put in place of their includes. Raises CopyError with the line.
+
+    With `marks`, every branch is given its sign: for checking that samples reach it, never for sending.
+    """
+    return _with_includes(_parse_one(source, marks), source, shared, marks, depth=0)
+
+
+def _parse_one(source: Source, marks: Marks | None) -> nodes.Template:
     try:
         tree = _PLAIN.parse(_keep_line_ends(source.text))
     except TemplateSyntaxError as error:
@@ -89,7 +107,19 @@ def _parse_one(source: Source) -> nodes.Template:
     except RecursionError:
         raise CopyError(source.file, None, "is nested too deeply", "Take it apart into shared words") from None
     _Reader(source).read(tree)
+    if marks is not None:
+        _mark_branches(tree, source, marks)
     return tree
+
+
+def _mark_branches(tree: nodes.Template, source: Source, marks: Marks) -> None:
+    offset = source.first_line - 1
+    branches = [node for node in tree.find_all(nodes.Stmt) if isinstance(node, nodes.If | nodes.For)]
+    for branch in branches:
+        branch.body.insert(0, marks.mark(source.file, branch.lineno + offset))
+        if branch.else_:
+            first = branch.else_[0]
+            branch.else_.insert(0, marks.mark(source.file, first.lineno + offset))
 
 
 def _syntax_remedy(error: TemplateSyntaxError) -> str:
@@ -203,8 +233,8 @@ def _called(node: nodes.Node) -> str:
 class _Includes(NodeTransformer):
     """Puts shared words where they are included: one render function, and no look-up while rendering."""
 
-    def __init__(self, source: Source, shared: Shared, depth: int) -> None:
-        self.source, self.shared, self.depth = source, shared, depth
+    def __init__(self, source: Source, shared: Shared, marks: Marks | None, depth: int) -> None:
+        self.source, self.shared, self.marks, self.depth = source, shared, marks, depth
 
     def visit_Include(self, node: nodes.Include) -> list[nodes.Node]:
         assert isinstance(node.template, nodes.Const)
@@ -217,11 +247,14 @@ class _Includes(NodeTransformer):
             raise CopyError(
                 self.source.file, line, f"{wanted!r} includes too deeply", "Shared words may not go in circles"
             )
-        return _with_includes(_parse_one(found), found, self.shared, self.depth + 1).body
+        tree = _parse_one(found, self.marks)
+        return _with_includes(tree, found, self.shared, self.marks, self.depth + 1).body
 
 
-def _with_includes(tree: nodes.Template, source: Source, shared: Shared, depth: int) -> nodes.Template:
-    done: nodes.Template = _Includes(source, shared, depth).visit(tree)
+def _with_includes(
+    tree: nodes.Template, source: Source, shared: Shared, marks: Marks | None, depth: int
+) -> nodes.Template:
+    done: nodes.Template = _Includes(source, shared, marks, depth).visit(tree)
     return done
 
 
