@@ -53,6 +53,10 @@ def resume(conn: Conn, scope: str) -> bool:
     return bool(conn.execute("DELETE FROM pause WHERE scope = %s", (scope,)).rowcount)
 
 
+def has_lender(conn: Conn, lender_id: str) -> bool:
+    return conn.execute("SELECT 1 FROM lender WHERE lender_id = %s", (lender_id,)).fetchone() is not None
+
+
 def pauses(conn: Conn) -> list[Pause]:
     rows = conn.execute("SELECT scope, reason, paused_by, since FROM pause ORDER BY scope").fetchall()
     return [Pause._make(row) for row in rows]

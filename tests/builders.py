@@ -75,8 +75,8 @@ def a_customer(
     ref = f"C{number}"
     customer_id = conn.execute(
         """
-        INSERT INTO customer (party_id, lender_id, external_ref, locale, residence, zones, zone_confirmed_at, name_sealed,
-                              row_hash)
+        INSERT INTO customer (party_id, lender_id, external_ref, locale, residence, zones, zone_confirmed_at,
+                              name_sealed, row_hash)
         VALUES (%s, %s, %s, %s, %s, %s, %s, %s, '') RETURNING customer_id
         """,
         (party_id, lender, ref, locale, residence, list(zones), TUESDAY_MORNING - timedelta(days=30),

@@ -148,7 +148,7 @@ def _decide_person(scene: Scene, person: Person, due: list[Due], decisions: Deci
             _hand_over(scene, person, row, step, "specialist", decisions)
         else:
             waiting.append((row, step))
-    waiting.sort(key=lambda pair: (STAGES.index(pair[1].stage), -pair[1].day, pair[0].reminder_id))
+    waiting.sort(key=lambda pair: (STAGES.index(pair[1].stage), pair[1].day, pair[0].reminder_id))
     while waiting:
         row, step = waiting.pop(0)
         choice = _find_way(scene, person, row, step)
@@ -184,8 +184,10 @@ def _kindness(refusal: tuple[Channel, Verdict]) -> tuple[int, float]:
             return 0, until.timestamp()
         case answers.Hold():
             return 1, 0.0
-        case _:
+        case answers.Suppress() if refusal[1] is not NO_ADDRESS:
             return 2, 0.0
+        case _:  # says the least: told only when nothing else was in the way
+            return 3, 0.0
 
 
 def _may_we(scene: Scene, person: Person, row: Due, step: Step, channel: Channel) -> Choice | Verdict:
