@@ -1,0 +1,67 @@
+# Everything from a bare machine with Python 3.11 (or newer) and make, as root or not. `make` lists what there is.
+
+# The first Python here that is new enough; failing that, any, so that the refusal can name it.
+IS_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+ifndef PYTHON
+PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c '$(IS_ENOUGH)' 2>/dev/null && echo $$python && exit; done; command -v python3)
+endif
+TEST_PROCESSES ?= 2
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: help install demo test check up down bench chaos compose-tool clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+install: $(READY) ## create .venv with everything in it, at the versions of constraints.txt
+
+demo: $(READY) ## five weeks of reminders through the true fleet, against the sandbox, in about a minute
+	$(BIN)/duly demo
+
+up: $(READY) ## run the whole system here until Ctrl-C
+	$(BIN)/duly up
+
+down: $(READY) ## stop what is left running: the embedded engines
+	$(BIN)/duly down
+
+test: $(READY) compose-tool ## run all tests
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal
+
+check: $(READY) ## lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY) ## measure, beside what it is compared to, in one run (bench/results/latest.json)
+	$(BIN)/python -m bench
+
+chaos: $(READY) ## kill workers at the worst moments, and let the sandbox count what was sent
+	$(BIN)/pytest tests/chaos
+
+clean: ## remove what was built; .duly (the data) stays
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A Python whose venv module is split off (Debian, Ubuntu) is completed where that is allowed, and named where not.
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "make: there is no Python here: install Python 3.11 or newer, or say make PYTHON=/path/to/it"; exit 1; }
+	@$(PYTHON) -c '$(IS_ENOUGH)' \
+		|| { echo "make: $(PYTHON) is $$($(PYTHON) -V 2>&1), and duly needs 3.11 or newer: say make PYTHON=/path/to/it"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q \
+			&& apt-get install -y -q --no-install-recommends "$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"; } \
+		|| { echo "make: $(PYTHON) comes without its venv module: install it (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || { rm -rf .venv && $(PYTHON) -m venv .venv; }
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+# One test lets docker-compose read docker-compose.yml. Where neither it nor the means to install it are there, the test
+# says that this was not run.
+compose-tool:
+	@command -v docker-compose >/dev/null || docker compose version >/dev/null 2>&1 \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+			&& apt-get install -y -q --no-install-recommends docker-compose >/dev/null 2>&1; } \
+		|| echo "make: docker-compose is not here and cannot be installed: whether it accepts docker-compose.yml is not tested"
