@@ -144,6 +144,11 @@ def begin(conn: Conn) -> datetime:
     for table, columns in _STAGED.items():
         listed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
         conn.execute(f"CREATE TEMP TABLE {table} ({listed}) ON COMMIT DROP".encode())  # names of our own, above
+    return business_now(conn)
+
+
+def business_now(conn: Conn) -> datetime:
+    """What time it is in the ledger's world."""
     row = conn.execute("SELECT business_now()").fetchone()
     assert row is not None
     now: datetime = row[0]

@@ -43,11 +43,11 @@ class NewPayment(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """What payments did to one account. `delta_minor` is below zero when it owes less."""
+    """What payments did to one account. `payments` counts those that moved its balance."""
 
     party_id: int
     account_id: int
-    delta_minor: int
+    payments: int
     is_paid: bool
     has_reopened: bool
 
@@ -123,7 +123,8 @@ def write_payments(conn: Conn, payments: Sequence[NewPayment]) -> list[Effect]:
             RETURNING party_id, account_id, kind, amount_minor, paid_at
         ), moved AS (
             SELECT a.party_id, a.account_id, a.state,
-                   sum(CASE p.kind WHEN 'payment' THEN -p.amount_minor ELSE p.amount_minor END)::bigint AS delta
+                   sum(CASE p.kind WHEN 'payment' THEN -p.amount_minor ELSE p.amount_minor END)::bigint AS delta,
+                   count(*)::int AS payments
             FROM paid p JOIN account a USING (party_id, account_id)
             WHERE p.paid_at >= a.as_of GROUP BY a.party_id, a.account_id, a.state
         ), written AS (
@@ -131,7 +132,7 @@ def write_payments(conn: Conn, payments: Sequence[NewPayment]) -> list[Effect]:
                 state = CASE WHEN a.state = 'recalled' THEN a.state
                              WHEN a.balance_minor + m.delta > 0 THEN 'open' ELSE 'paid' END
             FROM moved m WHERE a.party_id = m.party_id AND a.account_id = m.account_id
-            RETURNING a.party_id, a.account_id, m.delta, a.state = 'paid' AND m.state = 'open',
+            RETURNING a.party_id, a.account_id, m.payments, a.state = 'paid' AND m.state = 'open',
                       a.state = 'open' AND m.state = 'paid'
         ), bumped AS (
             UPDATE party SET stop_epoch = stop_epoch + 1 WHERE party_id IN (SELECT party_id FROM moved)

@@ -5,8 +5,12 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Self
+from zoneinfo import ZoneInfo
+
+from config.profiles import RowFault
 
 #: Longest masked value in a rejects file: enough to see the shape of what was wrong.
 LONGEST_MASK: Final = 40
@@ -68,6 +72,12 @@ class CsvFile:
                 yield Line(self._reader.line_num, cells)
         if not read:
             raise ShapeError(f"{self.path}: holds a header and no row: ask for the whole file")
+
+    def cells(self, line: Line) -> dict[str, str]:
+        """The cells of a line by column, without spaces around them. Raises RowFault when there are too few or many."""
+        if len(line.cells) != len(self.header):
+            raise RowFault("", "", f"{len(line.cells)} cells where the header has {len(self.header)}")
+        return {name: cell.strip() for name, cell in zip(self.header, line.cells, strict=True)}
 
     def _read_header(self) -> list[str]:
         try:
@@ -155,6 +165,18 @@ class Rejects:
             self._file = self.path.open("w", encoding="utf-8", newline="")
             csv.writer(self._file).writerow(self.HEADER)
         csv.writer(self._file).writerow((line, column, masked(value), reason))
+
+
+def moment_of(written: str, zone: str, *, column: str) -> datetime:
+    """A date or a time as a file writes it (ISO 8601), aware UTC. Raises RowFault.
+
+    A time without an offset is read in `zone`; a date stands for the start of that day there.
+    """
+    try:
+        at = datetime.fromisoformat(written)
+        return (at if at.tzinfo is not None else at.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise RowFault(column, written, "not a time such as 2026-03-31T14:05:00+08:00 or 2026-03-31") from None
 
 
 def masked(value: str) -> str:
