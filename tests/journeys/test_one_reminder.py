@@ -106,9 +106,7 @@ def test_without_consent_nothing_is_sent(fleet: Fleet, sandbox: Sandbox):
 
 
 def test_somebody_whose_clock_nobody_knows_is_not_written_to(fleet: Fleet, sandbox: Sandbox):
-    nowhere = a_customer(
-        fleet.conn, keyring(fleet.settings), residence=None, zones=(), reached_by=[AddressChannel.EMAIL]
-    )
+    nowhere = a_customer(fleet.conn, keyring(fleet.settings), zones=(), reached_by=[AddressChannel.EMAIL])
     a_reminder(fleet.conn, nowhere, an_account(fleet.conn, nowhere), channel=Channel.EMAIL)
 
     drain(fleet, lane_of(nowhere, Channel.EMAIL))
