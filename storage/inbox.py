@@ -78,19 +78,27 @@ def keep_waiting(conn: Conn, ids: Sequence[int]) -> None:
 
 def waiting(conn: Conn) -> int:
     """How many rows would be taken now, or are just being folded."""
-    row = conn.execute(
+    counted = conn.execute(
         """
         SELECT count(*) FROM inbox
         WHERE folded_at IS NULL AND (outcome IS NULL OR received_at < clock_timestamp() - %s)
         """,
         (SECOND_LOOK_AFTER,),
     ).fetchone()
-    assert row is not None
-    found: int = row[0]
+    assert counted is not None
+    found: int = counted[0]
     return found
 
 
-def read_body(conn: Conn, inbox_id: int) -> bytes | None:
-    """The sealed body of one row, for a person who has to read what a customer wrote."""
-    row = conn.execute("SELECT body_sealed FROM inbox WHERE inbox_id = %s", (inbox_id,)).fetchone()
-    return row[0] if row else None
+def row(conn: Conn, inbox_id: int) -> InboxRow | None:
+    """One row by its number, for a person who has to read what a customer wrote."""
+    found = conn.execute(
+        """
+        SELECT inbox_id, source, dedupe_key, coalesce((SELECT stepped_at FROM clock), received_at), outcome IS NOT NULL,
+               body_sealed
+        FROM inbox WHERE inbox_id = %s
+        """,
+        (inbox_id,),
+        binary=True,
+    ).fetchone()
+    return InboxRow._make(found) if found else None
