@@ -50,8 +50,8 @@ class Control:
             return await route(request)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            return _json({"error": f"{where}: {first['msg']}"}, status=400)
+            where = "".join(f"{part}: " for part in first["loc"])
+            return _json({"error": f"{where}{first['msg']}"}, status=400)
 
     def write_index(self) -> None:
         (self._outbox.folder / "index.html").write_text(page(self._outbox), encoding="utf-8")

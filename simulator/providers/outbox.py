@@ -36,10 +36,15 @@ class Accepted:
 
 
 class Outbox:
-    """One folder. `messages.jsonl` has a line per accepted message, `mail/` the first few hundred e-mails."""
+    """One folder, emptied at the start.
+
+    `messages.jsonl` has a line per accepted message, `mail/` the first few hundred e-mails.
+    """
 
     def __init__(self, folder: Path) -> None:
         (folder / "mail").mkdir(parents=True, exist_ok=True)
+        for mail in (folder / "mail").glob("*.eml"):
+            mail.unlink()
         self.folder = folder
         self.by_channel: Counter[str] = Counter()
         self.by_contact: Counter[str] = Counter()
