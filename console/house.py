@@ -5,12 +5,13 @@ from contextlib import contextmanager
 
 import structlog
 
+from config import settings as configuration
 from config.bundle import read_bundle
 from config.settings import Settings
 from domain.bundle import Bundle
 from storage import database, lanes, releases
 from storage.rows import Conn
-from worker import engines, nightly
+from worker import engines, logs, nightly
 from worker.releases import Release, compile_release
 from worker.wiring import Spine, folders
 
@@ -42,6 +43,15 @@ def enter(settings: Settings, *, role: str = "console") -> Iterator[Spine]:
         yield spine
     finally:
         spine.close()
+
+
+@contextmanager
+def entered() -> Iterator[Spine]:
+    """Enter with the settings of this process, logs set up: what most commands begin with."""
+    settings = configuration.load()
+    logs.configure(level=settings.log_level, log_format=settings.log_format)
+    with enter(settings) as spine:
+        yield spine
 
 
 def bundle_of(settings: Settings) -> Bundle:
