@@ -47,7 +47,12 @@ def _absolute(path: Path) -> Path:
 def _with_scheme(*schemes: str) -> AfterValidator:
     def check(url: Any) -> Any:
         clear = url.get_secret_value() if isinstance(url, SecretStr) else url
-        parts = urlsplit(clear)
+        try:
+            parts = urlsplit(clear)
+            if "," not in parts.netloc:  # libpq takes several hosts
+                _ = parts.port  # raises for one that is no number
+        except ValueError:
+            raise ValueError("cannot be read as an address") from None
         if parts.scheme not in schemes:
             raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
         if not parts.netloc and not parts.path.strip("/"):

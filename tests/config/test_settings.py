@@ -33,6 +33,10 @@ def test_an_unknown_key_is_refused_by_name(key: str) -> None:
         load_from({key: "1"})
 
 
+def test_a_database_may_be_named_by_several_hosts() -> None:
+    assert load_from({"DULY_DATABASE_URL": "postgresql://duly@one:5432,two:5432/duly"}).database_url
+
+
 def test_an_empty_value_is_an_unset_one() -> None:
     assert load_from({"DULY_SMTP_URL": "", "DULY_TICK_SECONDS": " ", "DULY_BROKER_URL_FILE": ""}) == load_from({})
 
@@ -45,6 +49,8 @@ WRONG = {
     "DULY_SMTP_URL": "sesame",
     "DULY_PROVIDERS": "sesame",
     "DULY_PUBLIC_URL": "https://",
+    "DULY_SANDBOX_HTTP_URL": "http://[sesame",
+    "DULY_SANDBOX_SMTP_URL": "smtp://host:sesame",
     "DULY_CONSOLE_PORT": "70000",
     "DULY_TICK_SECONDS": "0",
     "DULY_LEASE_SECONDS": "sesame",

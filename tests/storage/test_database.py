@@ -1,0 +1,154 @@
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from config.settings import Settings
+from storage import database
+from storage.database import DatabaseDown, NewerSchema, SchemaMissing
+from tests.conftest import named, roomy_memory
+from worker import engines as embedded
+from worker.engines import Engines
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+@pytest.fixture
+def settings() -> Iterator[Settings]:
+    """A home of the test's own, whose server it may stop."""
+    outside = Path(tempfile.mkdtemp(prefix="duly-database-", dir=roomy_memory()))
+    own = Settings(home=outside / "home")
+    yield own
+    embedded.stop(own)
+    shutil.rmtree(outside)
+
+
+def test_sessions_run_in_utc_and_say_who_they_are(database_url: str) -> None:
+    with database.connect(database_url, application_name="duly test") as connection:
+        shown = connection.execute("SELECT current_setting('timezone'), current_setting('application_name')").fetchone()
+
+    assert shown == ("UTC", "duly test")
+
+
+def test_options_in_the_address_are_kept(database_url: str) -> None:
+    with database.connect(f"{database_url}&options=-c%20work_mem%3D5MB") as connection:
+        shown = connection.execute("SELECT current_setting('work_mem'), current_setting('timezone')").fetchone()
+
+    assert shown == ("5MB", "UTC")
+
+
+def test_a_database_that_is_away_for_a_moment_is_waited_for(settings: Settings) -> None:
+    url = embedded.ensure(settings).database_url
+    embedded.stop(settings)
+    back = threading.Timer(1.0, embedded.ensure, [settings])
+    back.start()
+    started = time.monotonic()
+
+    with database.connect(url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+    assert time.monotonic() - started > 0.9
+    back.join()
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        (
+            "postgresql://duly:sesame@127.0.0.1:1/ledger",
+            "127.0.0.1:1, database ledger within 0.3 s: Connection refused",
+        ),
+        ("postgresql://duly:sesame@no-such-host.invalid/ledger", "no-such-host.invalid:5432, database ledger"),
+        ("postgresql://duly:sesame@127.0.0.1/ledger?sslmode=odd", "invalid sslmode value"),
+        ("postgresql://duly:sesame@/ledger?host=/nowhere", "at /nowhere, database ledger within 0.3 s: No such file"),
+    ],
+)
+def test_a_database_that_stays_away_is_named_without_its_password(url: str, why: str) -> None:
+    with pytest.raises(DatabaseDown) as refusal:
+        database.connect(url, patience_seconds=0.3)
+
+    assert why in str(refusal.value)
+    assert "DULY_DATABASE_URL" in str(refusal.value)
+    assert "sesame" not in str(refusal.value)
+    assert refusal.value.__suppress_context__
+
+
+@pytest.mark.parametrize("url", ["sesame", "postgresql://h/d?sesame=1"])
+def test_an_address_that_cannot_be_read_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(DatabaseDown, match="cannot be read") as refusal:
+        database.connect(url)
+
+    assert "sesame" not in str(refusal.value)
+
+
+def test_an_answer_that_waiting_cannot_change_comes_at_once(engines: Engines) -> None:
+    started = time.monotonic()
+
+    with pytest.raises(DatabaseDown, match='database "nowhere" does not exist'):
+        database.connect(named(engines.database_url, "nowhere"))
+
+    assert time.monotonic() - started < 2
+
+
+def test_migrating_makes_the_schema_and_again_changes_nothing(empty_database_url: str) -> None:
+    assert database.schema_version(empty_database_url) is None
+    with pytest.raises(SchemaMissing, match="run `duly migrate`"):
+        database.require_schema(empty_database_url)
+
+    applied = database.migrate(empty_database_url)
+
+    assert applied[-1] == database.newest_version()
+    assert database.migrate(empty_database_url) == []
+    database.require_schema(empty_database_url)
+
+
+def test_processes_that_migrate_at_once_do_it_once(empty_database_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        applied = list(pool.map(database.migrate, [empty_database_url] * 4))
+
+    assert sorted(map(len, applied))[:3] == [0, 0, 0]
+    assert max(map(len, applied)) > 0
+
+
+def test_a_newer_schema_is_refused_and_left_alone(database_url: str, connection: Connection) -> None:
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+
+    for refused in (database.migrate, database.schema_version, database.require_schema):
+        with pytest.raises(NewerSchema, match="schema 9999, which this version of duly does not know"):
+            refused(database_url)
+
+    assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("9999",)
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(empty_database_url: str) -> None:
+    with database.connect(empty_database_url) as connection:
+        connection.execute("CREATE TABLE contact_event ()")  # in the way of the first revision
+
+    with pytest.raises(psycopg.errors.DuplicateTable):
+        database.migrate(empty_database_url)
+
+    assert database.schema_version(empty_database_url) is None
+    with database.connect(empty_database_url) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    assert tables == [("contact_event",)]
+
+
+def test_creating_and_dropping_databases_may_be_repeated(engines: Engines) -> None:
+    url = named(engines.database_url, 'odd "name" %s')
+    url = url.replace(" ", "%20").replace('"', "%22").replace("%s", "%25s")
+
+    database.create_database(url)
+    database.create_database(url)
+    assert database.answers(url)
+
+    database.drop_database(url)
+    database.drop_database(url)
+    assert not database.answers(url)
