@@ -167,7 +167,7 @@ def _gates(case: Case, plan: Plan, stretch: Stretch, at: datetime) -> Iterator[B
 
 
 def _closed(plan: Plan, at: datetime) -> Iterator[Bar]:
-    """A bar for each pack's hours that are closed; all of them end no earlier than the hours of all packs open."""
+    """A bar for each rule whose own hours are closed; final when the hours of all never open together."""
     assert plan.hours is not None
     joint = plan.hours.opening(at)
     if joint is None:
@@ -176,7 +176,7 @@ def _closed(plan: Plan, at: datetime) -> Iterator[Bar]:
     closed = [hours for hours in plan.hours_by_rule if hours.span_at(at) is None]
     for hours in closed:
         yield Bar(hours.because, hours.opening(at))
-    if not any(hours.opening(at) == joint for hours in closed):
+    if not closed:  # each is open, but what they have in common is too short
         yield Bar(NO_OVERLAP, joint)
 
 
