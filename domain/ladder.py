@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from domain.channel import Channel
@@ -144,6 +145,7 @@ def _today(now: datetime, zone: str) -> date:
     return now.astimezone(ZoneInfo(zone)).date()
 
 
+@lru_cache(maxsize=1 << 14)  # a book's debts share few days, times and zones
 def local_instant(on: date, at: time, zone: str) -> datetime:
     """The UTC instant of a wall-clock time; the first of two, or after the gap if the clock skips it.
 

@@ -1,4 +1,7 @@
-"""A lender's file into the ledger: staged by COPY, merged by a handful of statements, in one transaction."""
+"""A lender's file against the ledger: what it changes is staged by COPY and merged by a handful of statements.
+
+What is new goes straight in (`storage/fresh.py`), in the same transaction.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from psycopg.types.json import Jsonb
 
+from storage.fresh import CustomerIds
 from storage.payments import lock_parties
 from storage.rows import Conn, copy_in, transpose
 
@@ -15,7 +19,7 @@ INTAKE_LOCK: Final = 0x64756C7901
 
 
 class StagedCustomer(NamedTuple):
-    """A customer that is new or of whom the file says something else than before. The key columns: new ones only."""
+    """A customer of whom the file says something else than before."""
 
     lender_id: str
     external_ref: str
@@ -27,8 +31,6 @@ class StagedCustomer(NamedTuple):
     household: str | None
     name_sealed: bytes
     row_hash: bytes
-    master_key_id: str | None
-    wrapped_key: bytes | None
 
 
 class StagedAddress(NamedTuple):
@@ -55,11 +57,10 @@ class StagedConsent(NamedTuple):
 
 
 class StagedAccount(NamedTuple):
-    """A debt that is new, changed, or stated anew as of a later day."""
+    """A known debt that is changed, or stated anew as of a later day."""
 
     lender_id: str
     external_ref: str
-    customer_ref: str
     product: str | None
     currency: str
     balance_minor: int
@@ -82,6 +83,7 @@ class Staged:
 class KnownCustomer(NamedTuple):
     """What the ledger has of a customer; `wrapped_key` is None once the customer was erased."""
 
+    ids: CustomerIds
     row_hash: bytes
     master_key_id: str | None
     wrapped_key: bytes | None
@@ -98,11 +100,9 @@ class KnownAccount(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """What a merge did, in numbers, and the accounts (party, account) to plan for."""
+    """What a merge did, in numbers, and the accounts (party, account) to plan for and to cancel for, by reason."""
 
-    customers_new: int
     customers_changed: int
-    accounts_new: int
     accounts_changed: int
     accounts_restated: int
     to_plan: list[tuple[int, int]]
@@ -112,7 +112,7 @@ class Merged(NamedTuple):
 _CUSTOMER = {
     "lender_id": "text", "external_ref": "text", "locale": "text", "residence": "text", "zones": "text[]",
     "zone_confirmed_at": "timestamptz", "refused_channels": "text[]", "household": "text", "name_sealed": "bytea",
-    "row_hash": "bytea", "master_key_id": "text", "wrapped_key": "bytea",
+    "row_hash": "bytea",
 }  # fmt: skip
 
 _ADDRESS = {
@@ -123,7 +123,7 @@ _ADDRESS = {
 _CONSENT = {"lender_id": "text", "customer_ref": "text", "channel": "text", "given_at": "timestamptz"}
 
 _ACCOUNT = {
-    "lender_id": "text", "external_ref": "text", "customer_ref": "text", "product": "text", "currency": "text",
+    "lender_id": "text", "external_ref": "text", "product": "text", "currency": "text",
     "balance_minor": "int8", "due_on": "date", "ladder": "text", "row_hash": "bytea",
 }  # fmt: skip
 
@@ -159,7 +159,7 @@ def known_customers(conn: Conn, refs: Iterable[tuple[str, str]]) -> dict[tuple[s
     """What the ledger has of customers by (lender, reference)."""
     rows = conn.execute(
         """
-        SELECT c.lender_id, c.external_ref, c.row_hash, k.master_key_id, k.wrapped_key
+        SELECT c.lender_id, c.external_ref, c.party_id, c.customer_id, c.row_hash, k.master_key_id, k.wrapped_key
         FROM unnest(%s::text[], %s::text[]) AS v(lender_id, ref)
         JOIN customer c ON c.lender_id = v.lender_id AND c.external_ref = v.ref
         LEFT JOIN customer_key k ON k.party_id = c.party_id AND k.customer_id = c.customer_id
@@ -167,7 +167,7 @@ def known_customers(conn: Conn, refs: Iterable[tuple[str, str]]) -> dict[tuple[s
         transpose(list(refs), 2),
         binary=True,
     )
-    return {(row[0], row[1]): KnownCustomer._make(row[2:]) for row in rows}
+    return {(row[0], row[1]): KnownCustomer(CustomerIds(row[2], row[3]), *row[4:]) for row in rows}
 
 
 def known_accounts(conn: Conn, refs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], KnownAccount]:
@@ -196,22 +196,17 @@ def stage(conn: Conn, staged: Staged) -> None:
 
 def merge(conn: Conn, *, as_of: datetime, source: str) -> Merged:
     """Take everything staged into the ledger, under the locks of the parties it touches."""
-    for statement in _PREPARE:
-        conn.execute(statement)
+    conn.execute("ANALYZE staged_customer, staged_address, staged_consent, staged_account, seen_account")
     conn.execute(_LOCK_TOUCHED)
-    new_customers = conn.execute(_NEW_PARTIES).rowcount
-    conn.execute(_NEW_CUSTOMERS)
-    conn.execute(_NEW_KEYS)
     changed_customers = conn.execute(_CHANGE_CUSTOMERS).rowcount
     conn.execute(_RETIRE_ADDRESSES, {"as_of": as_of})
     conn.execute(_UPSERT_ADDRESSES)
     conn.execute(_WITHDRAW_CONSENTS, {"as_of": as_of, "source": source})
     conn.execute(_UPSERT_CONSENTS, {"source": source})
-    created = conn.execute(_NEW_ACCOUNTS, {"as_of": as_of}).fetchall()
     moved = conn.execute(_CHANGE_ACCOUNTS, {"as_of": as_of}).fetchall()
     conn.execute(_BUMP_CHANGED_CUSTOMERS)
     _bump(conn, {party for party, _, *differs in moved if any(differs)})
-    to_plan = [(party, account) for party, account, owes in created if owes]
+    to_plan: list[tuple[int, int]] = []
     paid: list[tuple[int, int]] = []
     due_moved: list[tuple[int, int]] = []
     for party, account, _, has_moved, is_now_paid, has_reopened in moved:
@@ -223,9 +218,7 @@ def merge(conn: Conn, *, as_of: datetime, source: str) -> Merged:
             to_plan.append((party, account))
     changed = sum(1 for row in moved if any(row[2:]))
     return Merged(
-        customers_new=new_customers,
         customers_changed=changed_customers,
-        accounts_new=len(created),
         accounts_changed=changed,
         accounts_restated=len(moved) - changed,
         to_plan=to_plan,
@@ -293,18 +286,6 @@ def _bump(conn: Conn, parties: Iterable[int]) -> None:
     conn.execute("UPDATE party SET stop_epoch = stop_epoch + 1 WHERE party_id = ANY(%s)", (sorted(parties),))
 
 
-_PREPARE: Final = (
-    "ANALYZE staged_customer, staged_address, staged_consent, staged_account, seen_account",
-    """
-    CREATE TEMP TABLE new_customer ON COMMIT DROP AS
-    SELECT nextval(pg_get_serial_sequence('party', 'party_id')) AS party_id,
-           nextval(pg_get_serial_sequence('customer', 'customer_id')) AS customer_id, s.lender_id, s.external_ref
-    FROM staged_customer s WHERE s.wrapped_key IS NOT NULL
-    """,
-    "CREATE UNIQUE INDEX ON new_customer (lender_id, external_ref)",
-    "ANALYZE new_customer",
-)
-
 # Everybody of whom something may change, in party order.
 _LOCK_TOUCHED: Final = """
     SELECT 1 FROM party WHERE party_id IN (
@@ -316,22 +297,6 @@ _LOCK_TOUCHED: Final = """
     ORDER BY party_id FOR NO KEY UPDATE
 """
 
-_NEW_PARTIES: Final = "INSERT INTO party (party_id) SELECT party_id FROM new_customer ORDER BY party_id"
-
-_NEW_CUSTOMERS: Final = """
-    INSERT INTO customer (party_id, customer_id, lender_id, external_ref, locale, residence, zones, zone_confirmed_at,
-                          refused_channels, household, name_sealed, row_hash)
-    SELECT n.party_id, n.customer_id, s.lender_id, s.external_ref, s.locale, s.residence, s.zones, s.zone_confirmed_at,
-           s.refused_channels, s.household, s.name_sealed, s.row_hash
-    FROM new_customer n JOIN staged_customer s USING (lender_id, external_ref) ORDER BY n.party_id
-"""
-
-_NEW_KEYS: Final = """
-    INSERT INTO customer_key (party_id, customer_id, master_key_id, wrapped_key)
-    SELECT n.party_id, n.customer_id, s.master_key_id, s.wrapped_key
-    FROM new_customer n JOIN staged_customer s USING (lender_id, external_ref) ORDER BY n.party_id
-"""
-
 # What a customer told us (a refused channel) stays, whatever the lender's file forgets.
 _CHANGE_CUSTOMERS: Final = """
     UPDATE customer c SET locale = s.locale, residence = s.residence, zones = s.zones,
@@ -339,19 +304,19 @@ _CHANGE_CUSTOMERS: Final = """
         refused_channels = ARRAY(SELECT DISTINCT unnest(c.refused_channels || s.refused_channels)),
         row_hash = s.row_hash, updated_at = clock_timestamp()
     FROM staged_customer s
-    WHERE c.lender_id = s.lender_id AND c.external_ref = s.external_ref AND s.wrapped_key IS NULL
+    WHERE c.lender_id = s.lender_id AND c.external_ref = s.external_ref
 """
 
 _BUMP_CHANGED_CUSTOMERS: Final = """
     UPDATE party SET stop_epoch = stop_epoch + 1 WHERE party_id IN (
         SELECT c.party_id FROM staged_customer s
-        JOIN customer c ON c.lender_id = s.lender_id AND c.external_ref = s.external_ref WHERE s.wrapped_key IS NULL)
+        JOIN customer c ON c.lender_id = s.lender_id AND c.external_ref = s.external_ref)
 """
 
 _RETIRE_ADDRESSES: Final = """
     UPDATE address d SET retired_at = %(as_of)s, retired_reason = 'left_the_file'
     FROM staged_customer s JOIN customer c ON c.lender_id = s.lender_id AND c.external_ref = s.external_ref
-    WHERE s.wrapped_key IS NULL AND d.party_id = c.party_id AND d.customer_id = c.customer_id AND d.retired_at IS NULL
+    WHERE d.party_id = c.party_id AND d.customer_id = c.customer_id AND d.retired_at IS NULL
       AND NOT EXISTS (SELECT 1 FROM staged_address t WHERE t.lender_id = s.lender_id
                       AND t.customer_ref = s.external_ref AND t.channel = d.channel AND t.lookup = d.lookup)
 """
@@ -372,7 +337,7 @@ _UPSERT_ADDRESSES: Final = """
 _WITHDRAW_CONSENTS: Final = """
     UPDATE consent k SET withdrawn_at = %(as_of)s
     FROM staged_customer s JOIN customer c ON c.lender_id = s.lender_id AND c.external_ref = s.external_ref
-    WHERE s.wrapped_key IS NULL AND k.party_id = c.party_id AND k.customer_id = c.customer_id
+    WHERE k.party_id = c.party_id AND k.customer_id = c.customer_id
       AND k.source = %(source)s AND k.lookup IS NULL AND k.withdrawn_at IS NULL
       AND NOT EXISTS (SELECT 1 FROM staged_consent t WHERE t.lender_id = s.lender_id
                       AND t.customer_ref = s.external_ref AND t.channel = k.channel)
@@ -387,17 +352,6 @@ _UPSERT_CONSENTS: Final = """
     ON CONFLICT (party_id, customer_id, channel, purpose, lookup) DO UPDATE SET
         given_at = excluded.given_at, withdrawn_at = NULL, source = excluded.source
     WHERE consent.withdrawn_at IS NOT NULL AND excluded.given_at > consent.withdrawn_at
-"""
-
-_NEW_ACCOUNTS: Final = """
-    INSERT INTO account (party_id, customer_id, lender_id, external_ref, product, currency, balance_minor, due_on,
-                         state, ladder, as_of, row_hash)
-    SELECT c.party_id, c.customer_id, s.lender_id, s.external_ref, s.product, s.currency, s.balance_minor, s.due_on,
-           CASE WHEN s.balance_minor > 0 THEN 'open' ELSE 'paid' END, s.ladder, %(as_of)s, s.row_hash
-    FROM staged_account s JOIN customer c ON c.lender_id = s.lender_id AND c.external_ref = s.customer_ref
-    WHERE NOT EXISTS (SELECT 1 FROM account a WHERE a.lender_id = s.lender_id AND a.external_ref = s.external_ref)
-    ORDER BY c.party_id
-    RETURNING party_id, account_id, balance_minor > 0
 """
 
 # The balance as the file gives it, less what was paid after the moment it was true. The ladder is chosen anew only with

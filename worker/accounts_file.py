@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
+import orjson
 import phonenumbers
 from phonenumbers.timezone import time_zones_for_number
 
@@ -27,6 +28,7 @@ FURTHEST_DUE: Final = timedelta(days=40 * 366)
 _ZONES: Final = frozenset(available_timezones())
 _CHANNELS: Final = frozenset(channel.value for channel in Channel)
 _REGION: Final = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
+_E164: Final = re.compile(r"\+([1-9]\d{6,14})")
 _EMAIL: Final = re.compile(r"[^\s@<>,;\"\\]{1,64}@(?=.{4,253}$)[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{8,4096}")
 
@@ -130,13 +132,16 @@ class AccountsFile:
                 rows = []
         yield rows
 
-    def admit(
-        self,
-        row: Taken,
-        known: KnownCustomer | None,
-        accounts: Mapping[tuple[str, str], KnownAccount],
-    ) -> None:
-        """Pass when nothing in this file or the ledger speaks against the row. Raises RowFault."""
+    def admits(self, row: Taken, known: KnownCustomer | None, accounts: Mapping[tuple[str, str], KnownAccount]) -> bool:
+        """Whether nothing in this file or the ledger speaks against the row; if something does, it is rejected."""
+        try:
+            self._admit(row, known, accounts)
+        except RowFault as fault:
+            self.reject(row.line, fault)
+            return False
+        return True
+
+    def _admit(self, row: Taken, known: KnownCustomer | None, accounts: Mapping[tuple[str, str], KnownAccount]) -> None:
         lender_id, ref = row.key
         name = f"{lender_id}\n{ref}"
         before = self._customers.get(name)
@@ -199,8 +204,8 @@ class AccountsFile:
             line=line.number,
             customer=customer,
             addresses=addresses,
-            customer_hash=fingerprint(repr((customer, addresses)).encode()),
-            accounts=tuple((debt, fingerprint(repr((customer.ref, debt)).encode())) for debt in accounts),
+            customer_hash=fingerprint(orjson.dumps((*customer, *addresses), default=tuple)),
+            accounts=tuple((debt, fingerprint(orjson.dumps((customer.ref, *debt)))) for debt in accounts),
         )
 
     def _customer(self, said: Said) -> Customer:
@@ -322,14 +327,31 @@ class PhoneNumber(NamedTuple):
 
 def phone_number(written: str, residence: str | None) -> PhoneNumber | None:
     """A number as a file writes it, in full or as dialled at home; None when it cannot be in use."""
+    number = _in_full(written)
     try:
-        number = phonenumbers.parse(written, residence[:2] if residence else None)
+        number = number or phonenumbers.parse(written, residence[:2] if residence else None)
     except phonenumbers.NumberParseException:
         return None
     if not phonenumbers.is_valid_number(number):
         return None
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return PhoneNumber(e164, phonenumbers.region_code_for_number(number), _zones_of(e164[:-4]))
+
+
+def _in_full(written: str) -> phonenumbers.PhoneNumber | None:
+    """A number already in E.164, without the cost of parsing free text; None for anything that needs parsing.
+
+    Country codes are prefix-free (ITU-T E.164), so the first that fits is the one. A national number that starts with a
+    zero (Italy has them) goes the long way.
+    """
+    match = _E164.fullmatch(written)
+    if match is None:
+        return None
+    digits = match[1]
+    for length in (1, 2, 3):
+        if int(digits[:length]) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE and digits[length] != "0":
+            return phonenumbers.PhoneNumber(country_code=int(digits[:length]), national_number=int(digits[length:]))
+    return None
 
 
 @lru_cache(maxsize=1 << 16)

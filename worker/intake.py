@@ -5,22 +5,26 @@ what was paid after it is taken off them.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from config.lenders import check_ladders
-from config.profiles import Profile, RowFault
-from domain.ladder import Ladder
+from config.profiles import Profile
+from domain.ladder import Ladder, Owed, first_step
 from domain.lender import Lender
 from storage import database, intake, payments
+from storage.fresh import CustomerIds, Fresh, new_ids
 from storage.intake import KnownAccount, KnownCustomer, Merged
 from storage.rows import Conn
-from storage.sealing import CustomerKey, Keyring
-from worker.accounts_file import CHUNK, AccountsFile, Taken
+from storage.sealing import Keyring
+from worker.accounts_file import CHUNK, AccountsFile, Debt, Taken
 from worker.csv_file import CsvFile, Progress, Rejects
+from worker.deciding import planning_zone
 from worker.entries import plan_entries
+from worker.planner import reminder_for
 
 #: A file as of today is taken in before the day is over; one from further ahead belongs to a rehearsal.
 SLACK: Final = timedelta(days=2)
@@ -78,60 +82,180 @@ def planning_moment(as_of: datetime, now: datetime) -> datetime:
     return now if now < as_of <= now + SLACK else as_of
 
 
+class _Where(NamedTuple):
+    """Where a chunk's customers live, known and new, and the numbers of its new accounts."""
+
+    customers: Mapping[tuple[str, str], CustomerIds]
+    accounts: Mapping[tuple[str, str], int]
+
+
 class _Intake:
     """One file on its way into the ledger."""
 
     def __init__(self, conn: Conn, source: AccountsFile, keyring: Keyring, ladders: Mapping[str, Ladder]) -> None:
         self._conn, self._source, self._keyring, self._ladders = conn, source, keyring, ladders
         self._as_of = source.as_of_moment
+        self._said_by = f"profile:{source.profile.id}"
         self._lenders: set[str] = set()
-        self._unchanged = self._stale = 0
+        self._new_customers = self._new_accounts = self._unchanged = self._stale = self._planned = 0
 
     def take_in(self, *, full: bool) -> IntakeReport:
         conn = self._conn
         now = intake.begin(conn)
-        for rows in self._source.chunks():
-            self._stage(rows)
-        intake.add_lenders(conn, self._lenders)
-        merged = intake.merge(conn, as_of=self._as_of, source=f"profile:{self._source.profile.id}")
+        self._moment = planning_moment(self._as_of, now)
+        self._read()
+        merged = intake.merge(conn, as_of=self._as_of, source=self._said_by)
         cancelled = sum(payments.cancel(conn, which, reason=why, at=now) for why, which in merged.to_cancel.items())
         recalled, notes = self._recall() if full else ([], ())
         cancelled += payments.cancel(conn, recalled, reason="recalled", at=now)
-        moment = planning_moment(self._as_of, now)
-        planned = sum(
-            plan_entries(conn, merged.to_plan[start : start + CHUNK], self._ladders, now=moment)
-            for start in range(0, len(merged.to_plan), CHUNK)
-        )
-        report = self._report(merged, len(recalled), planned=planned, cancelled=cancelled, notes=notes)
+        for start in range(0, len(merged.to_plan), CHUNK):
+            self._planned += plan_entries(conn, merged.to_plan[start : start + CHUNK], self._ladders, now=self._moment)
+        report = self._report(merged, len(recalled), cancelled=cancelled, notes=notes)
         self._record(report)
         return report
 
-    def _stage(self, rows: Sequence[Taken]) -> None:
-        """Put beside the ledger what is new or different in a chunk of rows."""
+    def _read(self) -> None:
+        """Take the file in by the chunk: while the database writes one, the next is read and checked.
+
+        The connection is never used by two threads at once: whoever wants it waits for the write.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="intake-writer") as writer:
+            writing: Future[None] | None = None
+            for rows in self._source.chunks():
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(self._write, *self._sorted_out(rows))
+            if writing is not None:
+                writing.result()
+
+    def _sorted_out(self, rows: Sequence[Taken]) -> tuple[Fresh, intake.Staged]:
+        """What a chunk of rows has that is new, and what it changes."""
         customers = intake.known_customers(self._conn, {row.key for row in rows})
         accounts = intake.known_accounts(
             self._conn, {(row.customer.lender_id, debt.ref) for row in rows for debt, _ in row.accounts}
         )
-        staged = intake.Staged()
-        for row in rows:
-            self._lenders.add(row.customer.lender_id)
-            staged.seen += [(row.customer.lender_id, debt.ref) for debt, _ in row.accounts]
-            try:
-                self._source.admit(row, customers.get(row.key), accounts)
-            except RowFault as fault:
-                self._source.reject(row.line, fault)
-                continue
-            self._stage_customer(staged, row, customers.get(row.key))
-            self._stage_accounts(staged, row, accounts)
-        staged.seen += self._source.faulty_accounts()
-        intake.stage(self._conn, staged)
+        changed, fresh = intake.Staged(), Fresh()
+        changed.seen += [(row.customer.lender_id, debt.ref) for row in rows for debt, _ in row.accounts]
+        admitted = [row for row in rows if self._source.admits(row, customers.get(row.key), accounts)]
+        where = self._numbers(admitted, customers, accounts)
+        for row in admitted:
+            known = customers.get(row.key)
+            if not self._source.is_again(row):
+                if known is None:
+                    self._add_customer(fresh, row, where.customers[row.key])
+                elif known.row_hash != row.customer_hash:
+                    self._stage_customer(changed, row, known)
+            for debt, row_hash in row.accounts:
+                ref = row.customer.lender_id, debt.ref
+                if ref in where.accounts:
+                    self._add_account(fresh, row, debt, row_hash, where)
+                else:
+                    self._stage_account(changed, ref, debt, row_hash, accounts[ref])
+        self._add_lenders(admitted)
+        changed.seen += self._source.faulty_accounts()
+        return fresh, changed
 
-    def _stage_customer(self, staged: intake.Staged, row: Taken, known: KnownCustomer | None) -> None:
-        if self._source.is_again(row) or (known is not None and known.row_hash == row.customer_hash):
-            return
+    def _write(self, fresh: Fresh, changed: intake.Staged) -> None:
+        fresh.write(self._conn)
+        intake.stage(self._conn, changed)
+
+    def _numbers(
+        self,
+        rows: Sequence[Taken],
+        customers: Mapping[tuple[str, str], KnownCustomer],
+        accounts: Mapping[tuple[str, str], KnownAccount],
+    ) -> "_Where":
+        """Numbers for all that is new in a chunk, beside those of the customers that are known."""
+        new_customers = list(dict.fromkeys(row.key for row in rows if row.key not in customers))
+        refs = ((row.customer.lender_id, debt.ref) for row in rows for debt, _ in row.accounts)
+        new_accounts = [ref for ref in refs if ref not in accounts]
+        people, debts = new_ids(self._conn, customers=len(new_customers), accounts=len(new_accounts))
+        self._new_customers += len(new_customers)
+        self._new_accounts += len(new_accounts)
+        return _Where(
+            {key: known.ids for key, known in customers.items()} | dict(zip(new_customers, people, strict=True)),
+            dict(zip(new_accounts, debts, strict=True)),
+        )
+
+    def _add_lenders(self, rows: Sequence[Taken]) -> None:
+        lenders = {row.customer.lender_id for row in rows} - self._lenders
+        if lenders:
+            intake.add_lenders(self._conn, lenders)
+            self._lenders |= lenders
+
+    def _add_customer(self, fresh: Fresh, row: Taken, ids: CustomerIds) -> None:
         customer = row.customer
-        key, master_key_id, wrapped = self._key(known)
-        staged.customers.append(
+        key, master_key_id, wrapped = self._keyring.new_customer_key()
+        fresh.add_customer(
+            ids,
+            lender_id=customer.lender_id,
+            external_ref=customer.ref,
+            locale=customer.locale,
+            residence=customer.residence,
+            zones=customer.zones,
+            zone_confirmed_at=_start_of(customer.zone_confirmed_on),
+            refused_channels=customer.refused,
+            household=customer.household,
+            name_sealed=key.seal(customer.name.encode()),
+            row_hash=row.customer_hash,
+            master_key_id=master_key_id,
+            wrapped_key=wrapped,
+        )
+        for priority, address in enumerate(row.addresses):
+            fresh.add_address(
+                ids,
+                channel=address.channel.value,
+                kind=address.kind,
+                sealed=key.seal(address.value.encode()),
+                lookup=self._keyring.lookup(address.channel, address.normalised),
+                country=address.country,
+                zones=address.zones,
+                priority=priority,
+            )
+        given_at = _start_of(customer.consented_on)
+        if given_at is not None:
+            for channel in customer.consents:
+                fresh.add_consent(ids, channel=channel, given_at=given_at, source=self._said_by)
+
+    def _add_account(self, fresh: Fresh, row: Taken, debt: Debt, row_hash: bytes, where: "_Where") -> None:
+        """A new debt, with its first step when it owes anything."""
+        ids = where.customers[row.key]
+        lender_id = row.customer.lender_id
+        account_id = where.accounts[lender_id, debt.ref]
+        fresh.add_account(
+            ids,
+            account_id,
+            lender_id=lender_id,
+            external_ref=debt.ref,
+            product=debt.product,
+            currency=debt.currency,
+            balance_minor=debt.balance_minor,
+            due_on=debt.due_on,
+            ladder=debt.ladder,
+            as_of=self._as_of,
+            row_hash=row_hash,
+        )
+        owed = Owed(debt.due_on, debt.balance_minor, debt.currency, planning_zone(row.customer.zones))
+        step = first_step(self._ladders[debt.ladder], owed, now=self._moment)
+        if step is not None:
+            self._planned += 1
+            fresh.add_reminder(
+                reminder_for(
+                    step,
+                    party_id=ids.party_id,
+                    account_id=account_id,
+                    lender_id=lender_id,
+                    ladder=debt.ladder,
+                    reachable={address.channel for address in row.addresses},
+                )
+            )
+
+    def _stage_customer(self, changed: intake.Staged, row: Taken, known: KnownCustomer) -> None:
+        assert known.master_key_id is not None  # the source does not admit customers that were erased
+        assert known.wrapped_key is not None
+        customer = row.customer
+        key = self._keyring.open_customer_key(known.master_key_id, known.wrapped_key)
+        changed.customers.append(
             intake.StagedCustomer(
                 lender_id=customer.lender_id,
                 external_ref=customer.ref,
@@ -143,11 +267,9 @@ class _Intake:
                 household=customer.household,
                 name_sealed=key.seal(customer.name.encode()),
                 row_hash=row.customer_hash,
-                master_key_id=master_key_id,
-                wrapped_key=wrapped,
             )
         )
-        staged.addresses.extend(
+        changed.addresses.extend(
             intake.StagedAddress(
                 lender_id=customer.lender_id,
                 customer_ref=customer.ref,
@@ -163,44 +285,32 @@ class _Intake:
         )
         given_at = _start_of(customer.consented_on)
         if given_at is not None:
-            staged.consents.extend(
+            changed.consents.extend(
                 intake.StagedConsent(customer.lender_id, customer.ref, channel, given_at)
                 for channel in customer.consents
             )
 
-    def _key(self, known: KnownCustomer | None) -> tuple[CustomerKey, str | None, bytes | None]:
-        """The customer's key; for a new customer also what to store of it."""
-        if known is None or known.master_key_id is None or known.wrapped_key is None:
-            return self._keyring.new_customer_key()
-        return self._keyring.open_customer_key(known.master_key_id, known.wrapped_key), None, None
-
-    def _stage_accounts(
-        self, staged: intake.Staged, row: Taken, accounts: Mapping[tuple[str, str], KnownAccount]
+    def _stage_account(
+        self, changed: intake.Staged, ref: tuple[str, str], debt: Debt, row_hash: bytes, known: KnownAccount
     ) -> None:
-        for debt, row_hash in row.accounts:
-            known = accounts.get((row.customer.lender_id, debt.ref))
-            if known is not None and known.as_of > self._as_of:
-                self._stale += 1
-                continue
-            if known is not None and self._says_nothing_new(known, row_hash):
-                self._unchanged += 1
-                continue
-            staged.accounts.append(
-                intake.StagedAccount(
-                    lender_id=row.customer.lender_id,
-                    external_ref=debt.ref,
-                    customer_ref=row.customer.ref,
-                    product=debt.product,
-                    currency=debt.currency,
-                    balance_minor=debt.balance_minor,
-                    due_on=debt.due_on,
-                    ladder=debt.ladder,
-                    row_hash=row_hash,
-                )
+        if known.as_of > self._as_of:
+            self._stale += 1
+            return
+        if known.row_hash == row_hash and known.as_of == self._as_of and known.state != "recalled":
+            self._unchanged += 1
+            return
+        changed.accounts.append(
+            intake.StagedAccount(
+                lender_id=ref[0],
+                external_ref=debt.ref,
+                product=debt.product,
+                currency=debt.currency,
+                balance_minor=debt.balance_minor,
+                due_on=debt.due_on,
+                ladder=debt.ladder,
+                row_hash=row_hash,
             )
-
-    def _says_nothing_new(self, known: KnownAccount, row_hash: bytes) -> bool:
-        return known.row_hash == row_hash and known.as_of == self._as_of and known.state != "recalled"
+        )
 
     def _recall(self) -> tuple[list[tuple[int, int]], tuple[str, ...]]:
         """Close what the file no longer has, unless rows of it cannot be told from what is missing."""
@@ -212,22 +322,20 @@ class _Intake:
             )
         return intake.recall_missing(self._conn, self._lenders), ()
 
-    def _report(
-        self, merged: Merged, recalled: int, *, planned: int, cancelled: int, notes: tuple[str, ...]
-    ) -> IntakeReport:
+    def _report(self, merged: Merged, recalled: int, *, cancelled: int, notes: tuple[str, ...]) -> IntakeReport:
         rejects = self._source.rejects
         return IntakeReport(
             as_of=self._as_of,
             rows=self._source.rows,
             rejected=rejects.count,
-            customers_new=merged.customers_new,
+            customers_new=self._new_customers,
             customers_changed=merged.customers_changed,
-            accounts_new=merged.accounts_new,
+            accounts_new=self._new_accounts,
             accounts_changed=merged.accounts_changed,
             accounts_unchanged=self._unchanged + merged.accounts_restated,
             accounts_stale=self._stale,
             accounts_recalled=recalled,
-            planned=planned,
+            planned=self._planned,
             cancelled=cancelled,
             rejects=rejects.path if rejects.count else None,
             notes=(*self._source.notes(), *notes),

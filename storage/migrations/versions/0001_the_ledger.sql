@@ -140,7 +140,6 @@ CREATE TABLE consent (
     PRIMARY KEY (party_id, consent_id),
     FOREIGN KEY (party_id, customer_id) REFERENCES customer
 );
-CREATE INDEX consent_customer ON consent (party_id, customer_id);
 CREATE UNIQUE INDEX consent_once ON consent (party_id, customer_id, channel, purpose, lookup) NULLS NOT DISTINCT;
 
 -- ---------------------------------------------------------------------------------------------------------- the debts
