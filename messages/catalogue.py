@@ -37,6 +37,15 @@ class Catalogue:
 
         Raises CopyError for the first thing that is wrong.
         """
+        catalogue = cls.untried(files)
+        for (name, channel, locale), template in catalogue.templates.items():
+            for facts in samples.extremes(catalogue.messages[name], locale):
+                template.render(facts, channel)
+        return catalogue
+
+    @classmethod
+    def untried(cls, files: Mapping[str, str]) -> "Catalogue":
+        """Compile only: for the checks, which try every piece on far more and say more about it."""
         return _Build(files).catalogue()
 
     def locale_for(self, message: str, channel: Channel, wanted: str) -> str | None:
@@ -95,7 +104,7 @@ class _Build:
         subject = self._subject(lead, words)
         page = self._page(parts, channel, words)
         getters = _getters(lead, message, text, subject, *(page.pieces if page else ()))
-        template = Template(
+        return Template(
             file=lead.body.file,
             channel=channel,
             locale=locale,
@@ -108,9 +117,6 @@ class _Build:
             page=page,
             single_line=channel in _ONE_LINE,
         )
-        for sample in samples.extremes(message, locale):
-            template.render(sample, channel)
-        return template
 
     def _message_of(self, name: str) -> Message:
         if name not in self.messages:
@@ -167,13 +173,10 @@ class _Build:
 
     def _check_names(self, templates: Mapping[Key, Template]) -> None:
         with_copy = {name for name, _, _ in templates}
-        for name, message in self.messages.items():
+        for name in self.messages:
             file = f"{name}/message.toml"
             if name not in with_copy:
                 raise CopyError(file, None, "has no copy beside it", "Add the words, or delete the folder")
-            if message.follows is not None and message.follows not in self.messages:
-                remedy = manifest.suggest(message.follows, self.messages)
-                raise CopyError(file, None, f"follows the unknown message {message.follows!r}", remedy)
 
 
 def shared_words(files: Mapping[str, str], channel: Channel, locale: str) -> language.Shared:

@@ -5,17 +5,19 @@ Used alike by the command line, the tests, the preview and a release: one error 
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from domain.channel import Channel
 from messages import language, samples
 from messages.catalogue import Catalogue, Key, shared_words
+from messages.facts import Facts
 from messages.fault import CopyError
-from messages.guard import folded
+from messages.guard import Guard, folded, guard_for
 from messages.language import Marks
-from messages.manifest import Message
+from messages.manifest import Message, suggest
 from messages.rules import Found, Look, Severity, rules_for
+from messages.samples import Sample
 from messages.source import read_file
 from messages.template import Template
 
@@ -46,13 +48,21 @@ def check(files: Mapping[str, str]) -> tuple[Finding, ...]:
     catalogue, broken = sound_part(files)
     if catalogue is None:
         return _sorted(broken)
-    return _sorted([*broken, *check_catalogue(catalogue, files)])
+    return _sorted([*broken, *_follow(catalogue, files), *check_catalogue(catalogue, files)])
+
+
+def _follow(catalogue: Catalogue, files: Mapping[str, str]) -> Iterator[Finding]:
+    folders = {path.split("/")[0] for path in files}
+    for name, message in catalogue.messages.items():
+        if message.follows is not None and message.follows not in folders:
+            problem, remedy = f"follows the unknown message {message.follows!r}", suggest(message.follows, folders)
+            yield Finding("COPY", Severity.ERROR, f"{name}/message.toml", None, problem, remedy)
 
 
 def check_catalogue(catalogue: Catalogue, files: Mapping[str, str]) -> Iterator[Finding]:
     for key in catalogue.templates:
         yield from check_copy(catalogue, files, key)
-    yield from _same_facts(catalogue, files)
+    yield from _same_facts(catalogue)
 
 
 def sound_part(files: Mapping[str, str]) -> tuple[Catalogue | None, list[Finding]]:
@@ -60,7 +70,7 @@ def sound_part(files: Mapping[str, str]) -> tuple[Catalogue | None, list[Finding
     left, broken = dict(files), list[Finding]()
     while len(broken) < _MOST_BROKEN:
         try:
-            return Catalogue.from_files(left), broken
+            return Catalogue.untried(left), broken
         except CopyError as error:
             broken.append(Finding("COPY", Severity.ERROR, error.file, error.line, error.problem, f"{error.remedy}"))
             if not _without(left, error.file):
@@ -69,12 +79,13 @@ def sound_part(files: Mapping[str, str]) -> tuple[Catalogue | None, list[Finding
 
 
 def _without(files: dict[str, str], broken: str) -> bool:
-    """Take out the broken file, or the whole message when its message.toml is broken; False when that is no help."""
+    """Take out the broken file, or a message whose message.toml is broken or alone; False when that is no help."""
     message, _, name = broken.partition("/")
     if message == "_shared" and not name.endswith(".txt"):
         return False
-    whole = name == "message.toml"
-    gone = [path for path in files if path == broken or (whole and path.startswith(f"{message}/"))]
+    others = [path for path in files if path.startswith(f"{message}/") and path != broken]
+    whole = name == "message.toml" or others == [f"{message}/message.toml"]
+    gone = [path for path in files if path == broken or (whole and path in others)]
     for path in gone:
         del files[path]
     return bool(gone)
@@ -82,33 +93,40 @@ def _without(files: dict[str, str], broken: str) -> bool:
 
 def check_copy(catalogue: Catalogue, files: Mapping[str, str], key: Key) -> list[Finding]:
     """What to change in one piece of copy."""
-    template, message = catalogue.templates[key], catalogue.messages[key[0]]
+    message = catalogue.messages[key[0]]
+    # The rules report what the guard would stop, with its place; so here it lets everything pass.
+    template = replace(catalogue.templates[key], guard=Guard(frozenset()))
+    ordinary = samples.branches(message, template.locale)
     found: dict[tuple[str, str], Finding] = {}
-    for look in _looks(catalogue, template, message):
+    for look in _looks(catalogue, template, message, ordinary):
         for rule in rules_for(message, template.channel):
             for each in rule(look):
                 found.setdefault((each.rule, _DIGITS.sub("", each.problem)), _placed(each, template, files))
-    return [*found.values(), *_edges(template, message), *_unreached(template, message, files)]
+    return [*found.values(), *_edges(template, message), *_unreached(template, ordinary, files)]
 
 
-def _looks(catalogue: Catalogue, template: Template, message: Message) -> Iterator[Look]:
+def _looks(catalogue: Catalogue, template: Template, message: Message, ordinary: Sequence[Sample]) -> Iterator[Look]:
     before = catalogue.templates.get((message.follows or "", template.channel, template.locale))
-    for number, sample in enumerate(samples.all_samples(message, template.locale)):
-        common = number < len(samples.branches(message, template.locale))
+    for number, sample in enumerate((*ordinary, *samples.edges(message, template.locale))):
         try:
             rendered = template.render(sample.facts, template.channel)
         except CopyError:
             continue  # reported by _edges
         yield Look(
             message=message,
+            stopped=guard_for(message).stopped,
             template=template,
             facts=sample.facts,
             rendered=rendered,
             body=rendered.text or read_as_text(rendered.html or ""),
             preheader=_preheader(template, template.values(sample.facts)),
-            common=common and sample.facts.debts[0].due_on.year == sample.facts.as_of.year,
-            previous=before.render(sample.facts, template.channel).text if before and common else "",
+            common=number < len(ordinary) and sample.facts.debts[0].due_on.year == sample.facts.as_of.year,
+            previous=_fill(before, sample.facts) if before and number == 0 else "",
         )
+
+
+def _fill(template: Template, facts: Facts) -> str:
+    return "" if template.text is None else template.text.fill(template.values(facts)).strip()
 
 
 def _preheader(template: Template, values: Mapping[str, object]) -> str:
@@ -133,7 +151,7 @@ def _edges(template: Template, message: Message) -> Iterator[Finding]:
             yield Finding("EDGE", Severity.ERROR, error.file, error.line, problem, error.remedy)
 
 
-def _unreached(template: Template, message: Message, files: Mapping[str, str]) -> Iterator[Finding]:
+def _unreached(template: Template, ordinary: Sequence[Sample], files: Mapping[str, str]) -> Iterator[Finding]:
     """Branches that no sample enters: nobody has seen those words."""
     shared = shared_words(files, template.channel, template.locale)
     for path in _own_files(template, files):
@@ -145,7 +163,7 @@ def _unreached(template: Template, message: Message, files: Mapping[str, str]) -
             for source in sources
         ]
         seen = ""
-        for sample in samples.branches(message, template.locale):
+        for sample in ordinary:
             values = template.values(sample.facts)
             seen += "".join(piece.fill(values) for piece in compiled)
         for number, (file, line) in enumerate(marks.places):
@@ -160,7 +178,7 @@ def _own_files(template: Template, files: Mapping[str, str]) -> Iterator[str]:
     return (path for path in sorted(files) if path.rsplit(".", 1)[0] == stem)
 
 
-def _same_facts(catalogue: Catalogue, files: Mapping[str, str]) -> Iterator[Finding]:
+def _same_facts(catalogue: Catalogue) -> Iterator[Finding]:
     """All locales of a message say the same facts, and none is missing."""
     for name in catalogue.messages:
         for channel in Channel:

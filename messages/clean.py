@@ -84,6 +84,15 @@ def line(raw: str) -> str:
 
 
 @lru_cache(maxsize=4096)
+def stated(raw: str) -> str:
+    """A line that a message cannot do without; raises BadFacts when nothing of it can be shown."""
+    shown = line(raw)
+    if not any(c.isalnum() for c in shown):
+        raise BadFacts("the lender's brand and the hours of its help line must be given")
+    return shown
+
+
+@lru_cache(maxsize=4096)
 def url(raw: str) -> str:
     """An official link as configured; raises BadFacts for anything but https or a bare host (http on loopback only)."""
     if len(raw) > 200 or not _URL.fullmatch(raw):

@@ -109,7 +109,7 @@ def _report_on(facts: Facts, medium: Medium) -> str:
 
 FIELDS: Mapping[str, Field] = {
     "name": Field(FieldType.TEXT, _name),
-    "brand": Field(FieldType.TEXT, lambda facts, _: clean.line(facts.brand)),
+    "brand": Field(FieldType.TEXT, lambda facts, _: clean.stated(facts.brand)),
     "amount": Field(FieldType.MONEY, _amount),
     "due_on": Field(FieldType.DATE, _due_on),
     "as_of": Field(FieldType.DATE, lambda facts, medium: medium.day(facts.as_of, facts)),
@@ -120,7 +120,7 @@ FIELDS: Mapping[str, Field] = {
     "count": Field(FieldType.NUMBER, lambda facts, _: len(facts.debts)),
     "days_past_due": Field(FieldType.NUMBER, lambda facts, _: facts.days_past_due),
     "help_phone": Field(FieldType.TEXT, lambda facts, _: clean.phone(facts.help_phone)),
-    "help_hours": Field(FieldType.TEXT, lambda facts, _: clean.line(facts.help_hours)),
+    "help_hours": Field(FieldType.TEXT, lambda facts, _: clean.stated(facts.help_hours)),
     "pay_url": Field(FieldType.LINK, lambda facts, _: clean.url(facts.pay_url)),
     "help_url": Field(FieldType.LINK, lambda facts, _: clean.url(facts.help_url)),
     "opt_out": Field(FieldType.YES_NO, lambda facts, _: facts.opt_out),

@@ -13,26 +13,30 @@ from messages.phrases import ADVICE, APPROVABLE, CHINESE, ENGLISH, STOPPED_AT_SE
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A phrase found, where, and whether the words around it turn it into a promise not to ("we never ...")."""
+    """A phrase found, and whether the words before it turn it into a promise not to ("we never ...")."""
 
     reason: Reason
     phrase: str
-    start: int
     promised_not: bool
 
 
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]")
 _BETWEEN_HAN = re.compile(r"(?<=[\u4e00-\u9fff])[\s*·.\-_'’|/\\~^+=#@]+(?=[\u4e00-\u9fff])")
 _NOT_BEFORE = re.compile(
-    r"(?:\bnever\b|\bnot\b|n't\b)[^.!?;]{0,40}$|(?:不会|不會|绝不|絕不|不联系|不聯絡|不向)[^。！？；，]{0,8}$"
+    r"(?:\bnever|\b(?:will|do|does|would|shall|can) not|\b(?:wo|do|does|would|ca)n't)"
+    r"(?:\s+(?!and\b|but\b|so\b|or\b)\w+){0,4}\s+$"
+    r"|(?:不会|不會|绝不|絕不|不联系|不聯絡|不向)[^。！？；，]{0,8}$"
 )
 _CURLY = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "‑": "-", "–": "-"})
 
-_ENGLISH = {
-    reason: re.compile(r"(?<![\w])(" + "|".join(map(re.escape, sorted(phrases, key=len, reverse=True))) + r")(?![\w])")
-    for reason, phrases in ENGLISH.items()
-}
+#: English phrases by their first word, so that a text is asked only for phrases that it can hold.
+_ENGLISH: dict[str, list[tuple[Reason, re.Pattern[str]]]] = {}
+for _reason, _phrases in ENGLISH.items():
+    for _phrase in _phrases:
+        _first = re.findall(r"[a-z]+", _phrase)[0]
+        _ENGLISH.setdefault(_first, []).append((_reason, re.compile(rf"(?<!\w){re.escape(_phrase)}(?!\w)")))
 _CHINESE = {reason: re.compile("|".join(phrases)) for reason, phrases in CHINESE.items()}
+_WORD = re.compile(r"[a-z]+")
 
 
 def folded(text: str) -> str:
@@ -42,13 +46,18 @@ def folded(text: str) -> str:
 
 
 def hits(text: str, reasons: frozenset[Reason]) -> Iterator[Hit]:
-    """Every phrase of the given reasons in a text of any language, by place in the folded text."""
+    """Every phrase of the given reasons in a text of any language."""
     plain = folded(text)
-    for reason in sorted(reasons):
-        for pattern in (_ENGLISH.get(reason), _CHINESE.get(reason)):
-            for found in pattern.finditer(plain) if pattern else ():
-                before = plain[max(0, found.start() - 48) : found.start()]
-                yield Hit(reason, found.group(), found.start(), bool(_NOT_BEFORE.search(before)))
+    for reason, pattern in _patterns(plain, reasons):
+        for found in pattern.finditer(plain):
+            before = plain[max(0, found.start() - 48) : found.start()]
+            yield Hit(reason, found.group(), bool(_NOT_BEFORE.search(before)))
+
+
+def _patterns(plain: str, reasons: frozenset[Reason]) -> Iterator[tuple[Reason, re.Pattern[str]]]:
+    for word in sorted(_ENGLISH.keys() & set(_WORD.findall(plain))):
+        yield from (entry for entry in _ENGLISH[word] if entry[0] in reasons)
+    yield from ((reason, pattern) for reason, pattern in _CHINESE.items() if reason in reasons)
 
 
 #: Shapes remembered per piece of copy; a lender's fleet has a handful.

@@ -20,7 +20,7 @@ from domain.segments import Route, count
 from messages import reading
 from messages.facts import Facts
 from messages.fields import FIELDS
-from messages.guard import hits
+from messages.guard import Hit, hits
 from messages.manifest import Message
 from messages.phrases import ADVICE, STOPPED_AT_SEND, Reason
 from messages.template import Template
@@ -45,6 +45,7 @@ class Look:
     """One rendered text, with everything a rule may ask. `body` is what is read: without markup."""
 
     message: Message
+    stopped: frozenset[Reason]  # what its approval does not cover
     template: Template
     facts: Facts
     rendered: Rendered
@@ -75,6 +76,12 @@ class Look:
 
     def has(self, field: str) -> bool:
         return self.value(field) in self.body
+
+    def said(self, reason: Reason) -> Iterator[Hit]:
+        """The listed phrases in the body; the lists are gone through once."""
+        if "hits" not in self.written:
+            self.written["hits"] = tuple(hits(self.body, frozenset(Reason)))
+        return (hit for hit in self.written["hits"] if hit.reason is reason)
 
     def prose(self) -> str:
         """The body without what data brings in: amounts, dates, links, names."""
@@ -202,7 +209,7 @@ def _speaks_no_evil(look: Look) -> Iterator[Found]:
     text = text.replace(look.value("name"), " ") if look.value("name") else text
     for hit in hits(text, STOPPED_AT_SEND):
         advice = ADVICE[hit.reason]
-        if hit.reason not in look.template.guard.stopped or hit.promised_not:
+        if hit.reason not in look.stopped or hit.promised_not:
             problem = f"even as a promise or approved, many read only the word: {hit.phrase!r}"
             yield _warning(advice.rule, problem, "Leave the word out if you can", hit.phrase)
         else:
@@ -221,8 +228,8 @@ def _says_it_plainly(look: Look) -> Iterator[Found]:
 
 
 def _listed(look: Look, reason: Reason, severity: Severity) -> Iterator[Found]:
-    for hit in hits(look.body, frozenset({reason})):
-        advice = ADVICE[reason]
+    advice = ADVICE[reason]
+    for hit in look.said(reason):
         yield Found(advice.rule, severity, f"{reason}: {hit.phrase!r}", advice.suggestion, hit.phrase)
 
 

@@ -14,7 +14,18 @@ from messages.facts import BadFacts
 
 @pytest.mark.parametrize(
     "name",
-    ["Ana Silva", "Mary-Ann O'Neil", "王芳", "Łukasz Żak", "José", "محمد", "Nguyễn Văn A", "Μαρία", "J. R. Smith", "阿不都·热合曼"],
+    [
+        "Ana Silva",
+        "Mary-Ann O'Neil",
+        "王芳",
+        "Łukasz Żak",
+        "José",
+        "محمد",
+        "Nguyễn Văn A",
+        "Μαρία",
+        "J. R. Smith",
+        "阿不都·热合曼",
+    ],
 )
 def test_a_true_name_is_left_alone(name: str) -> None:
     assert clean.name(name) == name
@@ -71,13 +82,16 @@ def test_a_name_keeps_what_gsm7_knows_and_loses_only_other_marks() -> None:
     assert clean.name_for_gsm7("王芳") == ""
 
 
-@pytest.mark.parametrize("url", ["northbank.example/pay", "https://pay.northbank.example/a?b=c", "http://127.0.0.1:80/x"])
+@pytest.mark.parametrize(
+    "url", ["northbank.example/pay", "https://pay.northbank.example/a?b=c", "http://127.0.0.1:80/x"]
+)
 def test_an_official_link_is_let_pass(url: str) -> None:
     assert clean.url(url) == url
 
 
 @pytest.mark.parametrize(
-    "url", ["", "http://northbank.example", "javascript:alert(1)", "a b.example", "x.example/<b>", "localhost", "ftp://x.y"]
+    "url",
+    ["", "http://northbank.example", "javascript:alert(1)", "a b.example", "x.example/<b>", "localhost", "ftp://x.y"],
 )
 def test_anything_else_is_no_link(url: str) -> None:
     with pytest.raises(BadFacts, match="https"):
