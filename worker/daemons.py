@@ -199,6 +199,7 @@ def _across_closed_folders(account: Account, *reached: Path) -> list[str]:
         "--inh-caps=-all,+dac_override",
         "--ambient-caps=-all,+dac_override",
         "--bounding-set=-all,+dac_override",
+        "--securebits=+no_setuid_fixup",  # else access(2) forgets that right, and initdb asks by it
         "--",
     ]
 

@@ -19,7 +19,7 @@ from config.settings import Settings
 from storage import database
 from tests.conftest import roomy_memory
 from worker import engines
-from worker.daemons import EngineFailed, in_folder
+from worker.daemons import EngineFailed, account_for, in_folder, run_as
 from worker.engines import Engines
 
 ROOT = Path(__file__).parents[2]
@@ -366,6 +366,19 @@ def test_root_steps_down_and_opens_no_folder_for_it(home: Path) -> None:
     assert home.stat().st_mode & 0o777 == 0o700
     for pid in pids(home):
         assert psutil.Process(pid).uids().effective != 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root steps down to another user")
+def test_programs_in_a_folder_closed_to_others_can_be_run_and_found(home: Path) -> None:
+    home.mkdir(mode=0o700)
+    program = home / "program"
+    program.write_text(f"#!{sys.executable} -S\nimport os\nprint(os.getuid(), os.access(__file__, os.X_OK))\n")
+    program.chmod(0o755)
+    account = account_for(home / "engines", make=True)
+
+    done = run_as(account, [program], home)
+
+    assert done.stdout == f"{account.uid} True\n", done.stderr
 
 
 @pytest.fixture
