@@ -1,0 +1,256 @@
+"""`duly explain` and `duly status`: why an account was or was not contacted, and how the fleet stands."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import structlog
+import typer
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from console.house import entered
+from console.output import fail, print_json
+from domain.channel import Channel
+from domain.money import Money
+from messages.catalogue import CopyError
+from messages.facts import BadFacts, Facts
+from storage import ledger
+from storage.ledger import Account, Entry, NoSuchAccount, Outcome, Sealed, Status
+from storage.rows import Conn
+from storage.sealing import Unsealable
+from worker.cases import planning_zone
+from worker.wiring import Spine
+
+log = structlog.get_logger()
+
+SCHEMA = 1
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, with a schema version.")]
+
+#: The ways in which a reminder ends, in the order of the report's columns; `held` counts every wait on the way.
+ENDS = ("sent", "handed", "suppressed", "expired", "cancelled", "failed", "uncertain", "held")
+
+
+def explain_command(
+    account: Annotated[str, typer.Argument(help="The account's reference, as the lender's file has it.")],
+    lender: Annotated[str | None, typer.Option(help="Whose account, if several lenders have that reference.")] = None,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Show the words that were sent: personal, so only when asked for.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Why an account was or was not contacted, entry by entry, on the customer's clock."""
+    with entered() as spine:
+        try:
+            found = ledger.find_account(spine.conn, account, lender)
+        except NoSuchAccount as unknown:
+            fail(str(unknown), code=1)
+        entries = ledger.timeline(spine.conn, found)
+        words = _words(spine, ledger.sealed_words(spine.conn, found)) if reveal else {}
+    if as_json:
+        print_json(_plain_timeline(found, entries, words))
+    else:
+        Console().print(_timeline_table(found, entries, words))
+
+
+def draw_timeline(conn: Conn, account_ref: str, lender_id: str) -> Table:
+    """One account's timeline as a table. Raises NoSuchAccount."""
+    account = ledger.find_account(conn, account_ref, lender_id)
+    return _timeline_table(account, ledger.timeline(conn, account), {})
+
+
+def _timeline_table(account: Account, entries: Iterable[Entry], words: Mapping[UUID, str]) -> Table:
+    zone = planning_zone(account.zones)
+    owes = Money(account.balance_minor, account.currency)
+    table = Table(
+        title=f"Account {account.external_ref} ({account.lender_id}): {account.state}, owes {owes.major:,} "
+        f"{account.currency}, due {account.due_on}; times in {zone}",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for heading in ("when", "", "what", "channel", "step", "why", "until"):
+        table.add_column(heading, overflow="fold")
+    for entry in entries:
+        shown = words.get(entry.contact_id) if entry.contact_id and entry.kind == "contact" else None
+        table.add_row(
+            _local(entry.at, zone),
+            entry.kind,
+            Text(f"{entry.what}\n{shown}" if shown else entry.what, style=_STYLES.get(entry.what, "")),
+            entry.channel or "",
+            entry.step or entry.stage or "",
+            Text(_why(entry)),
+            _local(entry.until, zone) if entry.until else "",
+        )
+    return table
+
+
+_STYLES = {
+    "sent": "green", "delivered": "green", "read": "green", "hold": "yellow", "suppress": "yellow",
+    "uncertain": "red", "failed": "red",
+}  # fmt: skip
+
+
+def _why(entry: Entry) -> str:
+    rule = f"{entry.rule} ({entry.pack})" if entry.rule and entry.pack else entry.rule
+    return ", ".join(part for part in (rule, entry.code) if part)
+
+
+def _local(at: datetime, zone: str) -> str:
+    return f"{at.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M}"
+
+
+def _plain_timeline(account: Account, entries: Iterable[Entry], words: Mapping[UUID, str]) -> dict[str, Any]:
+    zone = planning_zone(account.zones)
+    plain = []
+    for entry in entries:
+        row = {**entry._asdict(), "local": entry.at.astimezone(ZoneInfo(zone)).isoformat()}
+        if entry.contact_id in words and entry.kind == "contact":
+            row["words"] = words[entry.contact_id]
+        plain.append(row)
+    header = {k: v for k, v in account._asdict().items() if k not in ("party_id", "customer_id", "account_id")}
+    return {"schema": SCHEMA, "account": header, "zone": zone, "entries": plain}
+
+
+def _words(spine: Spine, contacts: Iterable[Sealed]) -> dict[UUID, str]:
+    """The words of contacts as they were sent, from their sealed facts and the release of their day."""
+    shown: dict[UUID, str] = {}
+    for each in contacts:
+        if each.wrapped_key is None or each.master_key_id is None:
+            shown[each.contact_id] = "[erased]"
+            continue
+        try:
+            key = spine.keyring.open_customer_key(each.master_key_id, each.wrapped_key)
+            facts = Facts.from_json(key.open(each.facts_sealed))
+            catalogue = spine.release(each.release_hash).catalogue
+            shown[each.contact_id] = catalogue.render(each.message, Channel(each.channel), each.locale, facts).text
+        except (Unsealable, BadFacts, CopyError) as error:
+            log.error("words_cannot_be_shown", contact_id=str(each.contact_id), why=type(error).__name__)
+            shown[each.contact_id] = "[cannot be shown]"
+    return shown
+
+
+# ------------------------------------------------------------------------------------------------------------ the fleet
+
+
+def status_command(as_json: AsJson = False) -> None:
+    """How the fleet stands: what is due and how late, what is in hand, what waits, what is paused."""
+    with entered() as spine:
+        status = ledger.status(spine.conn)
+    if as_json:
+        print_json(_plain_status(status))
+    else:
+        Console().print(_status_screen(status))
+
+
+def _plain_status(status: Status) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        **status._asdict(),
+        "paused": [{"scope": scope, "reason": reason} for scope, reason in status.paused],
+        "lanes": [{**each._asdict(), "lag": each.lag.total_seconds()} for each in status.lanes],
+        "contacts": [each._asdict() for each in status.contacts],
+        "call_tasks": [each._asdict() for each in status.call_tasks],
+        "oldest_lease": status.oldest_lease.total_seconds() if status.oldest_lease is not None else None,
+    }
+
+
+def _status_screen(status: Status) -> Group:
+    return Group(_facts_table(status), "", _lanes_table(status), "", _contacts_table(status))
+
+
+def _facts_table(status: Status) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    clock = "stepped" if status.stepped_at else "real"
+    rows = [
+        ("business time", f"{status.business_now:%Y-%m-%d %H:%M:%S} UTC ({clock} clock)"),
+        ("release", status.release_hash[:12] if status.release_hash else "none is live: nothing is sent"),
+        ("paused", ", ".join(f"{scope} ({reason})" for scope, reason in status.paused) or "nothing"),
+        ("batches in hand", f"{status.open_batches}{_lease(status)}"),
+        ("inbox", f"{status.inbox_waiting} to fold, {status.inbox_early} to look at again"),
+        ("reminders", _listed(status.reminders.items()) or "none"),
+        ("for people", _listed((f"{each.name} {each.state}", each.number) for each in status.call_tasks) or "nothing"),
+    ]
+    for name, value in rows:
+        table.add_row(f"[bold]{name}[/]", Text(value))
+    return table
+
+
+def _lease(status: Status) -> str:
+    if status.oldest_lease is None:
+        return ""
+    late = f", {status.overdue_leases} past their lease" if status.overdue_leases else ""
+    return f", the oldest for {_span(status.oldest_lease)}{late}"
+
+
+def _lanes_table(status: Status) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("lender", "channel", "first due (UTC)", "late by"):
+        table.add_column(heading)
+    for lane in status.lanes:
+        late = _span(lane.lag) if lane.lag else ""
+        table.add_row(lane.lender_id, lane.channel, f"{lane.first_due:%Y-%m-%d %H:%M}", late)
+    return table
+
+
+def _contacts_table(status: Status) -> Table:
+    table = Table(title="Contacts of the last 24 hours", title_justify="left", box=None, pad_edge=False)
+    for heading in ("channel", "state", "number"):
+        table.add_column(heading)
+    for each in status.contacts:
+        table.add_row(each.name, each.state, f"{each.number:,}")
+    return table
+
+
+def _listed(counts: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{number:,} {name}" for name, number in counts)
+
+
+def _span(lasting: timedelta) -> str:
+    seconds = int(lasting.total_seconds())
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
+
+
+# ----------------------------------------------------------------------------------------------------------- the report
+
+
+def draw_report(conn: Conn, since: datetime | None = None, until: datetime | None = None) -> Group:
+    """What became of every reminder, by channel and stage, and the reasons behind it."""
+    outcomes = ledger.report(conn, since, until)
+    return Group(_ends_table(outcomes), "", _reasons_table(outcomes))
+
+
+def _ends_table(outcomes: Iterable[Outcome]) -> Table:
+    counts: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for each in outcomes:
+        counts[each.channel, each.stage][each.verdict] += each.number
+    table = Table(box=None, pad_edge=False)
+    table.add_column("channel")
+    table.add_column("stage")
+    for end in ENDS:
+        table.add_column(end, justify="right")
+    for (channel, stage), ends in counts.items():
+        table.add_row(channel, stage, *(f"{ends[end]:,}" if ends[end] else "" for end in ENDS))
+    totals = {end: sum(ends[end] for ends in counts.values()) for end in ENDS}
+    table.add_row("[bold]all[/]", "", *(f"[bold]{totals[end]:,}[/]" if totals[end] else "" for end in ENDS))
+    return table
+
+
+def _reasons_table(outcomes: Iterable[Outcome]) -> Table:
+    counts: dict[tuple[str, str], int] = defaultdict(int)
+    for each in outcomes:
+        if each.rule is not None:
+            counts[each.verdict, each.rule] += each.number
+    table = Table(box=None, pad_edge=False)
+    for heading in ("verdict", "rule", "times"):
+        table.add_column(heading, justify="right" if heading == "times" else "left")
+    for (verdict, rule), number in sorted(counts.items(), key=lambda item: (ENDS.index(item[0][0]), -item[1])):
+        table.add_row(verdict, rule, f"{number:,}")
+    return table
