@@ -197,7 +197,8 @@ def _as_html(source: Source, shared: language.Shared) -> Compiled:
 
 def _medium(channel: Channel, words: LocaleWords) -> Medium:
     latin = words.id.split("-")[0] in _LATIN
-    return Medium(words, near_years=channel in _ONE_LINE, gsm7_names=channel is Channel.SMS and latin)
+    short = channel in _ONE_LINE
+    return Medium(words, near_years=short, gsm7_names=channel is Channel.SMS and latin, bare_links=short)
 
 
 def _getters(lead: CopyFile, message: Message, *pieces: Compiled | None) -> tuple[tuple[str, Getter], ...]:

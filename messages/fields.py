@@ -25,11 +25,13 @@ class FieldType(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Medium:
     """What writing depends on besides the facts. `near_years` leaves the year of a date out when it is this year;
-    `gsm7_names` keeps a name from turning a Latin SMS into UCS-2."""
+    `gsm7_names` keeps a name from turning a Latin SMS into UCS-2; `bare_links` leaves out `https://`, which a phone
+    does not need and an SMS pays for."""
 
     words: LocaleWords
     near_years: bool
     gsm7_names: bool
+    bare_links: bool
 
     def day(self, day: date, facts: Facts) -> str:
         return self.words.day(day, year_of=facts.as_of if self.near_years else None)
@@ -99,6 +101,11 @@ def _debt_line(debt: Debt, facts: Facts, medium: Medium) -> DebtLine:
     )
 
 
+def _link(raw: str, medium: Medium) -> str:
+    url = clean.url(raw)
+    return url.removeprefix("https://") if medium.bare_links else url
+
+
 def _deadline_on(facts: Facts, medium: Medium) -> str:
     return medium.day(facts.deadline_on, facts) if facts.deadline_on else ""
 
@@ -121,8 +128,8 @@ FIELDS: Mapping[str, Field] = {
     "days_past_due": Field(FieldType.NUMBER, lambda facts, _: facts.days_past_due),
     "help_phone": Field(FieldType.TEXT, lambda facts, _: clean.phone(facts.help_phone)),
     "help_hours": Field(FieldType.TEXT, lambda facts, _: clean.stated(facts.help_hours)),
-    "pay_url": Field(FieldType.LINK, lambda facts, _: clean.url(facts.pay_url)),
-    "help_url": Field(FieldType.LINK, lambda facts, _: clean.url(facts.help_url)),
+    "pay_url": Field(FieldType.LINK, lambda facts, medium: _link(facts.pay_url, medium)),
+    "help_url": Field(FieldType.LINK, lambda facts, medium: _link(facts.help_url, medium)),
     "opt_out": Field(FieldType.YES_NO, lambda facts, _: facts.opt_out),
     "can_plan": Field(FieldType.YES_NO, lambda facts, _: "plan" in facts.offers),
     "can_pause": Field(FieldType.YES_NO, lambda facts, _: "pause" in facts.offers),
