@@ -110,7 +110,7 @@ def _plain_timeline(account: Account, entries: Iterable[Entry], words: Mapping[U
     plain = []
     for entry in entries:
         row = {**entry._asdict(), "local": entry.at.astimezone(ZoneInfo(zone)).isoformat()}
-        if entry.contact_id in words and entry.kind == "contact":
+        if entry.contact_id is not None and entry.contact_id in words and entry.kind == "contact":
             row["words"] = words[entry.contact_id]
         plain.append(row)
     header = {k: v for k, v in account._asdict().items() if k not in ("party_id", "customer_id", "account_id")}
