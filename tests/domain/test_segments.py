@@ -40,9 +40,9 @@ def test_the_golden_vectors_count_as_carriers_count_them(
 
 def test_one_character_outside_gsm7_turns_the_whole_text_into_ucs2() -> None:
     for character in "ç`\t—’汉😀":
-        assert count("a" * 70 + character, Route.GSM) == Segments(
-            Encoding.UCS2, 71 + (character == "😀"), 2
-        ), f"U+{ord(character):04X}"
+        assert count("a" * 70 + character, Route.GSM) == Segments(Encoding.UCS2, 71 + (character == "😀"), 2), (
+            f"U+{ord(character):04X}"
+        )
 
 
 def test_the_alphabet_has_128_codes_less_escape_and_ten_extensions() -> None:
@@ -69,7 +69,9 @@ def slow_pack(widths: list[int], alone: int, split: int) -> int:
     return len(parts)
 
 
-texts = st.text(st.one_of(st.sampled_from("a \né€^{汉😀🇨" + EXTENSION), st.characters(exclude_categories=["Cs"])), max_size=400)
+texts = st.text(
+    st.one_of(st.sampled_from("a \né€^{汉😀🇨" + EXTENSION), st.characters(exclude_categories=["Cs"])), max_size=400
+)
 
 
 @given(texts, st.sampled_from(Route))

@@ -49,7 +49,7 @@ def test_an_sms_says_who_what_when_and_what_to_do() -> None:
 
     assert text == (
         "Hi Ana Silva, this is Northbank. As of 6 July, your card payment of EUR 84.20, due on 4 July, has not come in."
-        " To pay: northbank.example/pay. Money tight? Reply PLAN or call 0800 0100 (Mon-Fri 9-17) to move the date or"
+        " To pay: northbank.example/pay. Money tight? Reply PLAN or call 0800 0100 to move the date or"
         " split it. Paid? Nothing to do. Not yours? Tell us. Reply STOP to end texts."
     )
 
@@ -183,8 +183,8 @@ def test_every_page_is_whole_for_every_sample() -> None:
 
 
 def test_a_lenders_line_that_threatens_stops_the_message_and_is_not_repeated() -> None:
-    with pytest.raises(CopyError, match=r"first_notice/sms\.en\.txt: says what is never sent: threat of law") as caught:
-        CATALOGUE.render("first_notice", Channel.SMS, "en", facts(help_hours="or we will sue"))
+    with pytest.raises(CopyError, match=r"options/sms\.en\.txt: says what is never sent: threat of law") as caught:
+        CATALOGUE.render("options", Channel.SMS, "en", facts(help_hours="or we will sue"))
 
     assert "sue" not in str(caught.value)
 
