@@ -1,0 +1,275 @@
+"""Webhooks over a real socket: signed, bounded, committed before they are answered."""
+
+import http.client
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import psycopg
+import pytest
+import uvicorn
+from psycopg.conninfo import conninfo_to_dict
+from twilio.request_validator import RequestValidator
+
+from channels.base import InboundMessage, ProviderEvent
+from channels.credentials import SANDBOX_TOKEN
+from config.settings import Settings
+from console.api import create_app
+from console.webhooks import LARGEST_BODY_BYTES
+from domain.contact import EventKind
+from storage import database, inbox
+from storage.sealing import Keyring
+from worker.arrivals import read
+from worker.engines import Engines
+from worker.unsubscribe import Unsubscribed, token_for
+from worker.wiring import keyring
+
+#: Where the world knows us; the server itself listens elsewhere, as behind a proxy.
+PUBLIC = "https://duly.example"
+
+
+class Caller:
+    """A provider that calls our webhooks."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        try:
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def signed(self, path: str, fields: dict[str, str], *, url: str | None = None) -> tuple[int, str]:
+        signature = RequestValidator(SANDBOX_TOKEN).compute_signature(url or PUBLIC + path, fields)
+        return self.ask(
+            "POST", path, urlencode(fields).encode(), X_Twilio_Signature=signature,
+            Content_Type="application/x-www-form-urlencoded",
+        )  # fmt: skip
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path, public_url=PUBLIC)
+
+
+@pytest.fixture
+def keys(home: Settings) -> Keyring:
+    return keyring(home)
+
+
+@contextmanager
+def serving(home: Settings, database_url: str) -> Iterator[Caller]:
+    app = create_app(home, Engines(database_url, "redis://127.0.0.1:1", embedded=False))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none", timeout_graceful_shutdown=5))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.005)
+        yield Caller(server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture
+def caller(home: Settings, database_url: str) -> Iterator[Caller]:
+    with serving(home, database_url) as opened:
+        yield opened
+
+
+def a_status_path() -> str:
+    return f"/callbacks/twilio/status?contact={uuid4()}&party=7"
+
+
+def a_status(status: str = "delivered", sid: str | None = None) -> dict[str, str]:
+    return {"MessageSid": sid or f"SM{uuid4().hex}", "MessageStatus": status, "To": "+886900000001"}
+
+
+def stored(connection: psycopg.Connection) -> list[inbox.InboxRow]:
+    connection.rollback()
+    return inbox.take(connection, 1000)
+
+
+def test_a_signed_status_is_stored_sealed_before_it_is_answered(
+    caller: Caller, connection: psycopg.Connection, keys: Keyring
+) -> None:
+    status, _ = caller.signed(a_status_path(), a_status())
+
+    assert status == 204
+    (row,) = stored(connection)
+    event = read(keys, row)
+    assert isinstance(event, ProviderEvent)
+    assert (event.kind, event.party_id) == (EventKind.DELIVERED, 7)
+
+
+def test_a_reply_is_stored_without_its_words_or_number_in_the_clear(
+    caller: Caller, connection: psycopg.Connection, keys: Keyring
+) -> None:
+    fields = {"MessageSid": f"SM{uuid4().hex}", "From": "+886900000001", "To": "+886900000002", "Body": "我失业了"}
+
+    status, text = caller.signed("/callbacks/twilio/inbound", fields)
+
+    assert (status, text) == (200, '<?xml version="1.0" encoding="UTF-8"?><Response/>')
+    (row,) = stored(connection)
+    assert b"886900000001" not in row.body_sealed
+    message = read(keys, row)
+    assert isinstance(message, InboundMessage)
+    assert message.text == "我失业了"
+
+
+def test_a_callback_that_comes_again_is_stored_once(caller: Caller, connection: psycopg.Connection) -> None:
+    path, fields = a_status_path(), a_status()
+
+    assert [caller.signed(path, fields)[0] for _ in range(3)] == [204] * 3
+    assert len(stored(connection)) == 1
+
+
+@pytest.mark.parametrize("how", ["unsigned", "other_url", "other_fields", "other_key"])
+def test_what_is_forged_is_refused_counted_and_not_stored(
+    caller: Caller, connection: psycopg.Connection, how: str
+) -> None:
+    path, fields = a_status_path(), a_status()
+    signature = RequestValidator("another token").compute_signature(PUBLIC + path, fields)
+    form = urlencode(fields).encode()
+    match how:
+        case "unsigned":
+            status, _ = caller.ask("POST", path, form)
+        case "other_url":
+            status, _ = caller.signed(path, fields, url=PUBLIC + a_status_path())
+        case "other_fields":
+            good = RequestValidator(SANDBOX_TOKEN).compute_signature(PUBLIC + path, {**fields, "MessageStatus": "sent"})
+            status, _ = caller.ask("POST", path, form, X_Twilio_Signature=good)
+        case _:
+            status, _ = caller.ask("POST", path, form, X_Twilio_Signature=signature)
+
+    assert status == 403
+    assert stored(connection) == []
+    assert '"refused":1' in caller.ask("GET", "/healthz")[1]
+
+
+def test_a_status_that_is_signed_and_misshapen_is_refused(caller: Caller, connection: psycopg.Connection) -> None:
+    assert caller.signed(a_status_path(), a_status("exploded"))[0] == 400
+    assert caller.signed("/callbacks/twilio/status?contact=1&party=x", a_status())[0] == 400
+    assert stored(connection) == []
+
+
+def test_a_body_that_is_too_large_is_cut_off(caller: Caller, connection: psycopg.Connection) -> None:
+    status, _ = caller.ask("POST", a_status_path(), b"a" * (LARGEST_BODY_BYTES + 1))
+
+    assert status == 413
+    assert stored(connection) == []
+
+
+def test_a_storm_of_callbacks_is_stored_whole_in_few_transactions(
+    caller: Caller, connection: psycopg.Connection
+) -> None:
+    answers: list[int] = []
+    before = commits(connection)
+
+    def call() -> None:
+        answers.extend(caller.signed(a_status_path(), a_status())[0] for _ in range(15))
+
+    threads = [threading.Thread(target=call) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert answers == [204] * 300
+    assert len(stored(connection)) == 300
+    assert commits(connection) - before < 300
+
+
+def commits(connection: psycopg.Connection) -> int:
+    """Transactions that wrote, by the ids the server has given out."""
+    connection.rollback()
+    number: int = connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").fetchone()[0]
+    return number
+
+
+def test_while_the_database_is_away_the_provider_is_asked_to_come_again(
+    home: Settings, database_url: str, admin: psycopg.Connection
+) -> None:
+    name = conninfo_to_dict(database_url)["dbname"]
+    with serving(home, database_url) as caller:
+        path = a_status_path()
+        assert caller.signed(path, a_status())[0] == 204
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+
+        assert caller.signed(path, a_status())[0] == 503
+        assert caller.ask("GET", "/healthz")[0] == 503
+
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        assert caller.signed(path, a_status())[0] == 204
+        assert caller.ask("GET", "/healthz")[0] == 200
+
+
+def an_unsubscribe_path(keys: Keyring) -> str:
+    return f"/u/{token_for(keys, Unsubscribed(7, uuid4(), os.urandom(16)))}"
+
+
+def test_one_click_unsubscribes_and_looking_does_not(
+    caller: Caller, connection: psycopg.Connection, keys: Keyring
+) -> None:
+    path = an_unsubscribe_path(keys)
+
+    status, page = caller.ask("GET", path, Accept_Language="zh-TW,zh;q=0.9")
+    assert (status, "請停止寄送" in page) == (200, True)
+    assert stored(connection) == []
+
+    status, page = caller.ask("POST", path, b"List-Unsubscribe=One-Click")
+    assert (status, "no more reminders" in page) == (200, True)
+    (row,) = stored(connection)
+    wish = read(keys, row)
+    assert isinstance(wish, Unsubscribed)
+    assert wish.party_id == 7
+
+
+@pytest.mark.parametrize("token", ["x", "x" * 5000, "%00%ff", "..%2f..%2fetc", "AAAA" * 30])
+def test_a_token_that_we_did_not_make_changes_nothing(
+    caller: Caller, connection: psycopg.Connection, token: str
+) -> None:
+    assert caller.ask("GET", f"/u/{token}")[0] == 404
+    assert caller.ask("POST", f"/u/{token}", b"")[0] == 404
+    assert stored(connection) == []
+
+
+def test_an_inbox_body_is_no_token_and_another_homes_token_neither(caller: Caller, keys: Keyring) -> None:
+    other = Keyring({"k1": os.urandom(32)}, os.urandom(32))
+
+    assert caller.ask("POST", an_unsubscribe_path(other), b"")[0] == 404
+
+
+def test_nothing_else_is_served(caller: Caller) -> None:
+    assert caller.ask("GET", "/docs")[0] == 404
+    assert caller.ask("GET", "/openapi.json")[0] == 404
+    assert caller.ask("GET", "/callbacks/twilio/status")[0] == 405
+
+
+def test_a_database_that_answers_slowly_is_never_taken_for_stored(
+    home: Settings, database_url: str, connection: psycopg.Connection
+) -> None:
+    with serving(home, database_url) as caller, database.connect(database_url) as other:
+        other.execute("LOCK TABLE inbox IN EXCLUSIVE MODE")
+        answers: list[int] = []
+        thread = threading.Thread(target=lambda: answers.append(caller.signed(a_status_path(), a_status())[0]))
+        thread.start()
+        thread.join(0.5)
+
+        assert answers == []  # not answered before it is committed
+        other.rollback()
+        thread.join(10)
+        assert answers == [204]
+    assert len(stored(connection)) == 1
