@@ -262,7 +262,7 @@ def withdraw_consent(conn: Conn, withdrawals: Sequence[Wish]) -> set[int]:
                         %s::bytea[]) AS v(party_id, customer_id, channel, lookup, at, source, evidence)
             ON CONFLICT (party_id, customer_id, channel, purpose, lookup) DO UPDATE
             SET withdrawn_at = excluded.withdrawn_at, source = excluded.source, evidence = excluded.evidence
-            WHERE consent.withdrawn_at IS NULL AND consent.given_at <= excluded.withdrawn_at
+            WHERE greatest(consent.given_at, consent.withdrawn_at) <= excluded.withdrawn_at
             """,
             transpose(rows, 7),
         )
