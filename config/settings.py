@@ -8,7 +8,6 @@ import base64
 import os
 import re
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -163,11 +162,24 @@ class Settings(BaseModel):
         return self.providers == "live"
 
 
-@cache
+_adopted: list[Settings] = []
+
+
 def load() -> Settings:
-    """The settings of this process: the environment over `.env`, read once. Raises BadSettings."""
-    from_file = {key: value for key, value in dotenv_values(".env").items() if value is not None}
-    return load_from({**from_file, **os.environ})
+    """The settings of this process: those it adopted, else the environment over `.env`, read once.
+
+    Raises BadSettings.
+    """
+    if not _adopted:
+        from_file = {key: value for key, value in dotenv_values(".env").items() if value is not None}
+        _adopted.append(load_from({**from_file, **os.environ}))
+    return _adopted[0]
+
+
+def adopt(settings: Settings) -> Settings:
+    """Let this process live by these settings instead of its environment: a demonstration has a home of its own."""
+    _adopted[:] = [settings]
+    return settings
 
 
 def load_from(environment: Mapping[str, str]) -> Settings:
@@ -194,11 +206,29 @@ def load_from(environment: Mapping[str, str]) -> Settings:
         raise BadSettings("\n".join(_sentence(dict(fault)) for fault in error.errors())) from None
 
 
+def for_a_demonstration(settings: Settings, home: Path) -> Settings:
+    """The same settings in a home of its own, with nothing of the operator's: embedded engines, sandbox, own keys."""
+    kept = settings.model_dump(include={"config_dir", "templates_dir", "worker_concurrency", "log_level", "log_format"})
+    return Settings(home=home, **kept)
+
+
 def child_environment(settings: Settings, **changes: str) -> dict[str, str]:
-    """The environment for a process of ours: this one's, with the same home and with settings changed by name."""
-    ours = {_key_of(name): value for name, value in {"home": str(settings.home), **changes}.items()}
-    kept = {key: value for key, value in os.environ.items() if key.removesuffix("_FILE") not in ours}
-    return kept | ours
+    """The environment for a process of ours that lives by these settings, some of them changed by name.
+
+    What the settings leave unset is unset for the child too, whatever this process's own environment says.
+    """
+    ours = {name: _written(getattr(settings, name)) for name in Settings.model_fields} | changes
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+    return {**inherited, **{_key_of(name): value for name, value in ours.items()}}
+
+
+def _written(value: Any) -> str:
+    """A setting as the environment writes it."""
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _read_secret(key: str, environment: Mapping[str, str], values: dict[str, str]) -> list[str]:

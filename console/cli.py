@@ -167,7 +167,7 @@ def demo(
 
 def _settings() -> Settings:
     settings = configuration.load()
-    logs.configure(settings.log_level, log_format=settings.log_format)
+    logs.configure(level=settings.log_level, log_format=settings.log_format)
     return settings
 
 

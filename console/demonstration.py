@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from config import settings as configuration
 from config.settings import Settings
 from console import running
 from console.explaining import draw_report, draw_timeline
@@ -27,9 +28,7 @@ def run(settings: Settings, *, accounts: int, seed: int, weeks: int) -> None:
     console = Console()
     began = time.monotonic()
     home = settings.home / "demo"
-    settings = settings.model_copy(
-        update={"home": home, "database_url": None, "broker_url": None, "providers": "sandbox"}
-    )
+    settings = configuration.adopt(configuration.for_a_demonstration(settings, home))
     engines.stop(settings)
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
@@ -51,9 +50,7 @@ def _live(console: Console, settings: Settings, *, accounts: int, seed: int, wee
         f"{report.rejected} rows rejected."
     )
     span = running.Span(running.midnight(FIRST_DAY), running.midnight(FIRST_DAY + timedelta(days=7 * weeks)), seed=seed)
-    console.print(
-        f"[bold]3.[/] The fleet (Celery beat and workers, PostgreSQL, Valkey, sandbox providers) lives {weeks} weeks ..."
-    )
+    console.print(f"[bold]3.[/] The fleet (Celery, PostgreSQL, Valkey, sandbox providers) lives {weeks} weeks ...")
     done = running.rehearse(settings, span)
     console.print(f"   {done.moments} moments in {done.seconds:.0f} s.")
 

@@ -19,7 +19,8 @@ from console.output import print_json
 from worker import logs
 from worker.csv_file import Progress as Heard
 from worker.intake import IntakeReport, import_accounts
-from worker.payments import import_contacts, import_payments
+from worker.past_contacts import import_contacts
+from worker.payments import import_payments
 from worker.wiring import folders
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A UTF-8 CSV file with a header.")]
@@ -151,7 +152,7 @@ def _leave(rejected: int, *, strict: bool) -> None:
 
 def _settings() -> Settings:
     settings = configuration.load()
-    logs.configure(settings.log_level, log_format=settings.log_format)
+    logs.configure(level=settings.log_level, log_format=settings.log_format)
     return settings
 
 

@@ -9,7 +9,7 @@ from worker import engines, logs
 
 def main() -> None:
     settings = configuration.load()
-    logs.configure(settings.log_level, log_format=settings.log_format)
+    logs.configure(level=settings.log_level, log_format=settings.log_format)
     uvicorn.run(
         create_app(settings, engines.ensure(settings)),
         host=settings.console_host,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from celery import Celery
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 
 from config import settings as configuration
 from domain.channel import Channel
@@ -43,7 +43,8 @@ def celery_settings() -> dict[str, Any]:
         # Names of lanes and nothing else, as JSON and nothing else.
         "accept_content": ["json"],
         "task_serializer": "json",
-        "task_queues": [Queue(name) for name in QUEUES],
+        # Each with an exchange and a key of its own: queues that share Celery's default key all get every message.
+        "task_queues": [Queue(name, Exchange(name, type="direct"), routing_key=name) for name in QUEUES],
         "task_create_missing_queues": False,
         "task_default_queue": MAINTENANCE,
         # Late, one at a time: back-pressure. Nothing rests on it.

@@ -78,7 +78,7 @@ def _wake_lanes(lanes: Iterable[Lane]) -> None:
 @worker_process_init.connect
 def _begin(**_: object) -> None:
     settings = configuration.load()
-    logs.configure(settings.log_level, log_format=settings.log_format)
+    logs.configure(level=settings.log_level, log_format=settings.log_format)
 
 
 @worker_process_shutdown.connect
