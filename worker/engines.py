@@ -72,7 +72,7 @@ def ensure(settings: Settings) -> Engines:
     """
     wanted = _embedded(settings)
     if not all(engine.answers() for engine in wanted):
-        _check(settings.home)
+        _make_home(settings.home)
         with _lock(settings.home):
             # Again under the lock, with whoever owns the folder by now: another process may have been first.
             for engine in _embedded(settings, make=True):
@@ -138,7 +138,10 @@ def _embedded(settings: Settings, *, make: bool = False) -> tuple[Engine, ...]:
 
 def _place(home: Path, *, make: bool = False) -> Place:
     folder = home.resolve() / "engines"  # as the kernel names it: servers are found by their working folder
-    account = account_for(folder, make=make)
+    try:
+        account = account_for(folder, make=make)
+    except OSError as error:
+        raise EngineFailed(f"DULY_HOME ({home}) cannot be used: {error.strerror}") from error
     sockets = folder / "run"
     if len(os.fsencode(sockets / ".s.PGSQL.5432")) > LONGEST_SOCKET_PATH or "," in str(sockets):
         # (libpq reads a comma as the start of another host.)
@@ -151,13 +154,13 @@ def _place(home: Path, *, make: bool = False) -> Place:
     return Place(folder=folder, sockets=sockets, account=account)
 
 
-def _check(home: Path) -> None:
+def _make_home(home: Path) -> None:
     if UNSAFE_IN_PATHS & set(str(home)):
         raise EngineFailed(f"DULY_HOME ({home}) holds a quote, a dollar sign or a backslash: choose a plainer path")
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EngineFailed(f"DULY_HOME ({home}) cannot be made: {error.strerror}") from error
+        raise EngineFailed(f"DULY_HOME ({home}) cannot be used: {error.strerror}") from error
 
 
 @contextmanager

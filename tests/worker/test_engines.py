@@ -268,6 +268,14 @@ def test_a_name_that_a_shell_would_read_is_refused(home: Path) -> None:
         ensure(home / "$(date)")
 
 
+def test_a_home_that_is_no_folder_is_refused(home: Path) -> None:
+    home.parent.joinpath("file").touch()
+
+    for taken in (home.parent / "file", home.parent / "file" / "within"):
+        with pytest.raises(EngineFailed, match=r"DULY_HOME \(.*\) cannot be used"):
+            ensure(taken)
+
+
 def test_two_homes_live_side_by_side(home: Path) -> None:
     try:
         remember(ensure(home / "demo"), 1)
