@@ -68,6 +68,10 @@ TWILIO_ERRORS: Mapping[int, Meaning] = {
     21703: _OURS,  # messaging service has no senders
     21704: _OURS,  # likewise
     21705: _OURS,  # messaging service is invalid
+    21730: _LATER,  # maintenance
+    63017: _LATER,  # account's rate
+    63038: _LATER,  # account's daily limit
+    90007: _REFUSED,  # ValidityPeriod out of range
     # accepted, then reported in a callback (or, for some, at once)
     30001: _LATER,  # queue overflow
     30002: _OURS,  # account suspended

@@ -56,6 +56,7 @@ MESSAGES = {
     21612: "No route from 'From' to 'To'",
     21614: "The 'To' number is not a mobile number",
     21617: "The message body is longer than 1600 characters",
+    90007: "The validity period is out of range",
 }
 STATUS_OF = {20003: 401, 20404: 404, 20429: 429}
 
@@ -101,7 +102,7 @@ class TwilioSandbox:
         self._authorization = "Basic " + base64.b64encode(f"{SANDBOX_ACCOUNT}:{SANDBOX_TOKEN}".encode()).decode()
         self._messages: OrderedDict[str, _Message] = OrderedDict()
         self._sent_to: Counter[str] = Counter()
-        self._stopped: set[str] = set()
+        self._stopped: set[tuple[str, str]] = set()  # customer, and the number of ours that they answered
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         match = _PATH.fullmatch(request.path)
@@ -116,12 +117,12 @@ class TwilioSandbox:
         return await self._create(request)
 
     def reply(self, *, sender: str, to: str, text: str) -> bool:
-        """A customer writes to us; STOP blocks what we send them, as at Twilio. False without a callback base."""
+        """A customer writes to us; STOP blocks what this number of ours sends them. False without a callback base."""
         word = text.strip().upper()
         if word in STOP_WORDS:
-            self._stopped.add(sender)
+            self._stopped.add((sender, to))
         elif word in START_WORDS:
-            self._stopped.discard(sender)
+            self._stopped.discard((sender, to))
         if not self._callback_base:
             return False
         fields = {
@@ -174,10 +175,10 @@ class TwilioSandbox:
         if len(body) > LONGEST_BODY:
             raise Refused(21617)
         if not 1 <= int(fields.get("ValidityPeriod", "36000")) <= 36_000:
-            raise Refused(20001)
+            raise Refused(90007)
         if fields.get("StatusCallback") and not urlsplit(fields["StatusCallback"]).hostname:
             raise Refused(21609)
-        if to in self._stopped:
+        if (to, sender or service) in self._stopped:
             raise Refused(21610)
         if self._lifelike:
             self._check_fate(to)

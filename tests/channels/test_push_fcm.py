@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from channels.push_fcm import LONGEST_COLLAPSE_KEY, FcmPush, payload
 from domain.channel import Channel
 from domain.message import Rendered
 from simulator.providers.faults import FaultKind, FaultRule
-from tests.channels.rig import QUICK, Rig, a_rig, an_outbound
+from tests.channels.rig import QUICK, Behaviour, Rig, a_rig, a_server_that, an_outbound
 
 
 def run(folder: Path, story: Callable[[Rig, FcmPush], Awaitable[None]]) -> None:
@@ -81,6 +82,24 @@ def test_a_token_that_fails_leaves_the_whole_wave_unsent(tmp_path: Path) -> None
         )
 
         assert {type(outcome) for outcome in outcomes} == {TryLater}
+        assert rig.world.outbox.last == 0
+
+    run(tmp_path, story)
+
+
+def test_a_token_endpoint_that_never_stops_talking_leaves_the_message_unsent(tmp_path: Path) -> None:
+    async def story(rig: Rig, adapter: FcmPush) -> None:
+        flood = Behaviour(b"\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2**20, hangs=True)
+        async with a_server_that(flood) as port:
+            assert rig.credentials.fcm
+            account = {**rig.credentials.fcm.service_account, "token_uri": f"http://127.0.0.1:{port}/token"}
+            flooded = FcmPush(QUICK.push, replace(rig.credentials.fcm, service_account=account), is_sandbox=True)
+            try:
+                with pytest.raises(TryLater):
+                    await flooded.send(an_outbound(Channel.PUSH))
+            finally:
+                await flooded.aclose()
+
         assert rig.world.outbox.last == 0
 
     run(tmp_path, story)

@@ -162,6 +162,7 @@ def test_a_reply_reaches_the_console_and_stop_blocks_the_number(tmp_path: Path) 
         await quiet(rig)
         with pytest.raises(Rejected) as refused:
             await rig.adapters[SMS].send(an_outbound(SMS))
+        await rig.adapters[SMS].send(an_outbound(SMS, sender="+15005550099"))  # another number of ours is not blocked
         await ask(rig, "POST", "/sandbox/reply", json={**reply, "body": "START"})
         await rig.adapters[SMS].send(an_outbound(SMS))
         await quiet(rig)
