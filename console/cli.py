@@ -30,6 +30,7 @@ from policy.packs import PackError
 from storage import database, lanes
 from storage.database import DatabaseDown, NewerSchema, SchemaMissing
 from storage.releases import NoSuchRelease
+from storage.rows import Conn
 from storage.sealing import KeyringError
 from worker import engines, logs
 from worker.csv_file import ShapeError
@@ -182,7 +183,7 @@ def _scope(lender: str) -> str:
     return "everyone" if lender == "*" else lender
 
 
-def _require_lender(conn: lanes.Conn, lender: str) -> None:
+def _require_lender(conn: Conn, lender: str) -> None:
     if lender != "*" and not lanes.has_lender(conn, lender):
         raise typer.BadParameter(f"there is no lender {lender!r}: `duly status` lists them")
 
