@@ -21,13 +21,24 @@ _AROUND = range(-2, 3)
 
 
 class Hours:
-    """The time that all of these rules leave open in all of these zones, less the margin at both ends."""
+    """The time that all of these rules leave open in all of these zones, less the margin at both ends.
 
-    def __init__(self, rules: Sequence[WindowRule], zones: tuple[str, ...], margin: timedelta) -> None:
+    What several zones have in common for less than `least` is not open.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[WindowRule],
+        zones: tuple[str, ...],
+        margin: timedelta,
+        *,
+        least: timedelta = LEAST_OVERLAP,
+    ) -> None:
         self.rules = rules
         self.zones = zones
         self.because: Because = rules[0].terms.because
         self._margin = margin
+        self._least = least
         self._days: dict[date, tuple[Span, ...]] = {}
         self._openings: dict[date, datetime | None] = {}
 
@@ -70,7 +81,7 @@ class Hours:
             for zone in self.zones:
                 open_spans = common(open_spans, _spans(rule, zone, day))
         if len(self.zones) > 1:
-            open_spans = [span for span in open_spans if span[1] - span[0] >= LEAST_OVERLAP]
+            open_spans = [span for span in open_spans if span[1] - span[0] >= self._least]
         return tuple(s for s in shrunk(open_spans, self._margin) if s[1] > starts and s[0] < starts + ONE_DAY)
 
 

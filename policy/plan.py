@@ -92,7 +92,9 @@ class Plan:
         )
         self._electronic = case.attempt.channel in ELECTRONIC and case.attempt.purpose not in NEED_NONE
         self.hours = Hours(self._rules.windows, zones, rules.margin) if self._rules.windows else None
-        self.hours_by_rule = tuple(Hours((rule,), zones, rules.margin) for rule in self._rules.windows)
+        self.hours_by_rule = tuple(
+            Hours((rule,), zones, rules.margin, least=timedelta(0)) for rule in self._rules.windows
+        )
         self._starts: list[datetime] = []
         self._stretches: list[Stretch] = []
 

@@ -202,6 +202,17 @@ def test_zones_with_less_than_an_hour_in_common_bar_for_good() -> None:
     assert verdict.because.rule == "zones.no_overlap"
 
 
+def test_half_an_hour_in_common_is_not_enough() -> None:
+    at = "2026-03-02T13:15:00"  # 18:45 in Kolkata, 08:15 in New York; 08:00 to 19:00 is open in both
+    rules = the_book().named(["in"])
+
+    assert isinstance(judge(a_case(at, zones=("Asia/Kolkata",)), rules), Allow)
+    assert isinstance(judge(a_case(at, zones=("America/New_York",)), rules), Allow)
+    verdict = judge(a_case(at, zones=("Asia/Kolkata", "America/New_York")), rules)
+    assert verdict.because.rule == "zones.no_overlap"
+    assert verdict.until == utc("2026-03-08T12:00:00")  # type: ignore[union-attr]  # summer time leaves an hour and a half
+
+
 def test_eastern_and_pacific_leave_ten_hours() -> None:
     case = a_case("2026-03-02T14:00:00", zones=("America/New_York", "America/Los_Angeles"))
 
@@ -237,6 +248,8 @@ def test_a_withdrawn_consent_suppresses_until_it_is_given_again() -> None:
 
     assert judge(case, rules).because.rule == "consent.withdrawn"
     assert isinstance(judge(replace(case, consents=(again, no)), rules), Allow)
+    same_moment = replace(again, given=withdrawn)
+    assert judge(replace(case, consents=(same_moment, no)), rules).because.rule == "consent.withdrawn"
 
 
 @pytest.mark.parametrize("channel", [Channel.SMS, Channel.EMAIL, Channel.PUSH, Channel.SOCIAL, Channel.NULL])
@@ -366,6 +379,25 @@ def test_an_hour_that_the_clock_repeats_opens_late_and_closes_early() -> None:
     case = a_case("2026-11-01T05:30:00", zones=("America/New_York",))  # 01:30 for the first time
 
     assert judge(case, book.named(["open"])).until == utc("2026-11-01T06:30:00")  # type: ignore[union-attr]
+
+
+def test_a_closing_time_that_comes_twice_closes_the_first_time() -> None:
+    book = a_book(open=a_rule("open.hours", "window", 'hours = [{ days = "all", from = "00:00", until = "01:30" }]'))
+    case = a_case("2026-11-01T05:00:00", zones=("America/New_York",))
+
+    assert judge(case, book.named(["open"])).until == utc("2026-11-01T05:30:00")  # type: ignore[union-attr]
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases(), st.lists(st.integers(0, 60 * 48), min_size=2, max_size=8))
+def test_what_was_worked_out_for_one_instant_does_not_leak_into_another(case: Case, minutes: list[int]) -> None:
+    cap = 'counts = "contact"\nsubject = "person"\nlimit = 1\nwindow = { kind = "rolling_days", length = 20 }'
+    text = a_rule("one.cap", "cap", cap)
+    shared = a_book(one=text).named(["one"])
+
+    for later in minutes:
+        at = replace(case, now=case.now + timedelta(minutes=later))
+        assert judge(at, shared) == judge(at, a_book(one=text).named(["one"]))
 
 
 def test_hours_across_midnight_are_one_span() -> None:

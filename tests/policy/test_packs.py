@@ -141,12 +141,12 @@ def test_the_caps_of_the_packs_are_those_of_the_sources() -> None:
 
 
 def test_every_jurisdiction_that_we_promise_has_a_pack() -> None:
-    promised = (
-        "baseline cn us us-ma us-nyc us-dc us-fl us-wa us-wv uk ie gr in tw id ph vn th kr jp br-sp br-rj mx ec au "
-        "ca-on ca-qc hk sg ke"
-    ).split()
+    promised = {
+        "baseline", "cn", "us", "us-ma", "us-nyc", "us-dc", "us-fl", "us-wa", "us-wv", "uk", "ie", "gr", "in", "tw",
+        "id", "ph", "vn", "th", "kr", "jp", "br-sp", "br-rj", "mx", "ec", "au", "ca-on", "ca-qc", "hk", "sg", "ke",
+    }  # fmt: skip
 
-    assert set(promised) <= set(the_book().packs)
+    assert promised <= set(the_book().packs)
 
 
 def test_no_figure_that_was_not_verified_is_hard() -> None:
@@ -346,7 +346,7 @@ CAP_RULE = a_rule("xa.cap", "cap", A_CAP)
         ('source = "a test"', "", "source: is missing"),
         ("limit = 3", "limit = 3\nchannels = []", "channels: is empty"),
         ("limit = 3", 'limit = 3\nchannels = ["fax"]', "channels: 'fax' is unknown"),
-        ("limit = 3", "limit = 3\neffective_from = 2026-05-01\neffective_until = 2026-05-01", "is not after effective_from"),
+        ("limit = 3", "limit = 3\neffective_from = 2026-05-01\neffective_until = 2026-05-01", "is not after"),
         ("limit = 3", 'limit = 3\neffective_from = "2026-05-01"', "effective_from: must be a date"),
         ('title = "A test"', 'title = "A test"\nextends = ["xz"]', "xa.toml: extends: unknown pack 'xz'"),
         ('title = "A test"', 'title = "A test"\nextends = ["xa"]', "is a circle; break it"),
@@ -377,10 +377,12 @@ def test_a_pack_with_a_fault_does_not_load_and_says_where(old: str, new: str, me
     [
         (a_rule("xb.hours", "window", 'hours = [{ days = "mon", from = "07:30", until = "20:00" }]'),
          "xb.toml: rule xb.hours: hours: mon 07:30-20:00 lies outside its hours: it loosens xa.hours"),
-        (a_rule("xb.cap", "cap", A_CAP.replace("3", "4")), "xb.toml: rule xb.cap: limit: 4 is above its 3: it loosens xa.cap"),
+        (a_rule("xb.cap", "cap", A_CAP.replace("3", "4")),
+         "xb.toml: rule xb.cap: limit: 4 is above its 3: it loosens xa.cap"),
         (a_rule("xb.wait", "wait", 'after = "conversation"\nsubject = "person"\ndays = 6'),
          "xb.toml: rule xb.wait: days: the wait is shorter"),
-        (a_rule("xb.keep", "retention", 'record = "log"\nmin_days = 200\ntext = "Keep."'), "must keep log longer than xa.keep"),
+        (a_rule("xb.keep", "retention", 'record = "log"\nmin_days = 200\ntext = "Keep."'),
+         "must keep log longer than xa.keep"),
     ],
 )  # fmt: skip
 def test_a_child_that_loosens_its_parent_does_not_load(rule: str, message: str) -> None:
@@ -411,7 +413,7 @@ def test_a_child_that_loosens_its_parent_does_not_load(rule: str, message: str) 
         ("window", 'hours = [{ days = "all", from = "08:00", until = "20:00" }]\nmargin_minutes = -5', "only tightens"),
         ("window", 'hours = [{ days = "all", from = "08:00", until = "12:00" }, '
                    '{ days = "mon", from = "11:00", until = "20:00" }]', "mon has hours that overlap"),
-        ("cap", 'channels = ["letter"]\ncounts = "message"\nsubject = "person"\nlimit = 1\nwindow = { kind = "local_day" }',
+        ("cap", A_CAP.replace("contact", "message") + '\nchannels = ["letter"]',
          "message is never counted on these channels"),
     ],
 )  # fmt: skip

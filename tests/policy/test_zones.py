@@ -35,8 +35,14 @@ def test_what_is_no_number_has_no_zone_and_no_country(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("number", "country"),
-    [("+886912345678", "TW"), ("+12125550100", "US"), ("+14165550100", "CA"), ("+447400123456", "GB"), ("+80012345678", None)],
-)  # fmt: skip
+    [
+        ("+886912345678", "TW"),
+        ("+12125550100", "US"),
+        ("+14165550100", "CA"),
+        ("+447400123456", "GB"),
+        ("+80012345678", None),
+    ],
+)
 def test_a_number_tells_its_country(number: str, country: str | None) -> None:
     assert country_of_number(number) == country
 

@@ -19,7 +19,7 @@ POLICIES = Path(__file__).parents[2] / "config" / "policies"
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 CONSENTS = tuple(Consent(channel, None, purpose, LONG_AGO, None) for channel in Channel for purpose in Purpose)
 
-#: Zones with a story: DST at midnight, half-hour shifts, a skipped day, offsets of quarter hours, two clocks in one land.
+#: Zones with a story: DST at midnight, half-hour shifts, a skipped day, quarter-hour offsets, two clocks in one land.
 ZONES = (
     "America/New_York", "America/Los_Angeles", "America/Santiago", "America/Havana", "America/St_Johns",
     "Africa/Cairo", "Africa/Casablanca", "Asia/Shanghai", "Asia/Urumqi", "Asia/Kathmandu", "Asia/Taipei",
