@@ -37,7 +37,6 @@ def _options() -> argparse.Namespace:
         prog="simulator.sandbox", description="Sandbox providers for SMS, e-mail and push."
     )
     parser.add_argument("--host", default=HOST, help="0.0.0.0 in a container whose ports are bound to loopback")
-    parser.add_argument("--host", default=HOST, help="what to listen on")
     parser.add_argument("--http-port", type=int, default=0, help="0 chooses a free one")
     parser.add_argument("--smtp-port", type=int, default=0, help="0 chooses a free one")
     parser.add_argument("--outbox", type=Path, required=True, help="folder for messages.jsonl, mail/ and index.html")

@@ -27,6 +27,7 @@ from domain.channel import Channel
 from domain.contact import EventKind
 from domain.message import Rendered
 from simulator.providers.faults import FaultKind, FaultRule
+from simulator.providers.outbox import Outbox
 from tests.channels.rig import Rig, a_closed_port, a_rig, an_outbound
 
 SMS = Channel.SMS
@@ -436,3 +437,14 @@ def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
     assert second.returncode == 1
     assert "cannot start" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+def test_accepting_returns_once_the_line_is_in_the_file(tmp_path: Path) -> None:
+    async def told() -> None:
+        outbox = Outbox(tmp_path)
+        await outbox.accept("sms", to="+886912345678", text="hello", ref="SM1", contact="c")
+
+        assert b'"contact":"c"' in (tmp_path / "messages.jsonl").read_bytes()
+        outbox.close()
+
+    asyncio.run(told())
