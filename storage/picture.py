@@ -189,11 +189,11 @@ def read_picture(conn: Conn, parties: Sequence[int], *, lender_id: str, now: dat
         stop.execute(_STOPS, (who, now))
         past.execute(_PASTS, (who, since, who, since))
         return Picture(
-            [Due._make(row) for row in due],
-            [Reach._make(row) for row in reach],
-            [Standing._make(row) for row in standing],
-            [Stop._make(row) for row in stop],
-            [Past._make(row) for row in past],
+            [Due._make(row) for row in due.fetchall()],
+            [Reach._make(row) for row in reach.fetchall()],
+            [Standing._make(row) for row in standing.fetchall()],
+            [Stop._make(row) for row in stop.fetchall()],
+            [Past._make(row) for row in past.fetchall()],
         )
 
 
