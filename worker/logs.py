@@ -29,6 +29,9 @@ OURS: Final = frozenset({"queue_name", "task_name", "worker_name", "file_name", 
 #: Fewer digits are no phone number that can be dialled from abroad; more are none either, but may hold one.
 FEWEST_DIGITS: Final = 7
 
+#: Libraries that tell at INFO what concerns only themselves.
+CHATTY: Final = ("alembic.runtime.migration",)
+
 HIDDEN: Final = "[hidden]"
 
 # The first three are kept: ids, hashes and times are full of digits.
@@ -82,6 +85,8 @@ def configure(*, level: str, log_format: str, stream: TextIO | None = None) -> N
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 
 def masked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
