@@ -7,6 +7,7 @@ and North American numbers among those set aside for fiction.
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -48,10 +49,10 @@ class Place:
 
 #: Outside North America no numbers are set aside for fiction: a block each, counted through.
 PLACES: Final = (
-    Place("lantern", "TW", "Asia/Taipei", ("zh-Hant",) * 9 + ("en",), "+8869", 8, "TWD", 1.0, 40),
-    Place("beian", "CN", "Asia/Shanghai", ("zh-Hans",), "+86170", 8, "CNY", 0.22, 30),
-    Place("northbank", "HK", "Asia/Hong_Kong", ("zh-Hant", "zh-Hant", "en"), "+8526", 7, "HKD", 0.25, 20),
-    Place("northbank", "JP", "Asia/Tokyo", ("en",), "+8170", 8, "HKD", 0.25, 4),
+    Place("lantern", "TW", "Asia/Taipei", ("zh-Hant",) * 9 + ("en",), "+886900", 6, "TWD", 1.0, 40),
+    Place("beian", "CN", "Asia/Shanghai", ("zh-Hans",), "+8617000", 6, "CNY", 0.22, 30),
+    Place("northbank", "HK", "Asia/Hong_Kong", ("zh-Hant", "zh-Hant", "en"), "+85261", 6, "HKD", 0.25, 20),
+    Place("northbank", "JP", "Asia/Tokyo", ("en",), "+81701", 7, "HKD", 0.25, 4),
     Place("northbank", "US-CA", "America/Los_Angeles", ("en",), "+1", 0, "HKD", 0.25, 3),
     Place("northbank", "US-NY", "America/New_York", ("en",), "+1", 0, "HKD", 0.25, 3),
 )
@@ -93,9 +94,12 @@ def rows(*, accounts: int, as_of: date, seed: int) -> Iterator[tuple[str, ...]]:
     """The rows of a portfolio; one customer in ten has a second account, on the row after the first."""
     random = Random(seed)  # noqa: S311 - a made-up portfolio, not a secret
     made = number = 0
+    here: Counter[str] = Counter()  # customers by residence: numbers are handed out one after the other
     while made < accounts:
         number += 1
-        person = _person(number, as_of, random)
+        place = random.choices(PLACES, [place.weight for place in PLACES])[0]
+        here[place.residence] += 1
+        person = _person(place, number, here[place.residence] - 1, as_of, random)
         for product in ("card", "instalment")[: 2 if random.random() < 0.1 and made + 1 < accounts else 1]:
             made += 1
             yield (*person.said[:10], *_debt(person, number, product, as_of, random), *person.said[10:])
@@ -107,8 +111,7 @@ class _Person:
     said: tuple[str, ...]
 
 
-def _person(number: int, as_of: date, random: Random) -> _Person:
-    place = random.choices(PLACES, [place.weight for place in PLACES])[0]
+def _person(place: Place, number: int, nth: int, as_of: date, random: Random) -> _Person:
     locale = random.choice(place.locales)
     given, family = random.choice(GIVEN[locale]), random.choice(FAMILY[locale])
     has_zone = random.random() >= 0.01
@@ -119,7 +122,7 @@ def _person(number: int, as_of: date, random: Random) -> _Person:
             place.lender,
             f"C{number:07d}",
             f"{given} {family}" if locale == "en" else f"{family}{given}",
-            _phone(place, number) if has_zone else "",
+            _phone(place, nth) if has_zone else "",
             f"customer{number}@mail.example" if random.random() < 0.9 else "",
             f"made-up-token-{random.getrandbits(64):016x}" if random.random() < 0.4 else "",
             locale,
@@ -132,17 +135,11 @@ def _person(number: int, as_of: date, random: Random) -> _Person:
     )
 
 
-def _phone(place: Place, number: int) -> str:
-    """A number of the customer's own, for the first tens of thousands of customers of a place."""
+def _phone(place: Place, nth: int) -> str:
+    """The number of a place's nth customer: their own, up to 2,000 in each American place and a million elsewhere."""
     if codes := AREA_CODES.get(place.residence):
-        return f"+1{codes[number // 100 % len(codes)]}55501{number % 100:02d}"
-    if place.residence == "TW":
-        return f"{place.prefix}00{number % 10**6:06d}"
-    if place.residence == "JP":
-        return f"{place.prefix}1{number % 10**7:07d}"
-    if place.residence == "HK":
-        return f"{place.prefix}1{number % 10**6:06d}"
-    return f"{place.prefix}{number % 10**8:08d}"
+        return f"+1{codes[nth // 100 % len(codes)]}55501{nth % 100:02d}"
+    return f"{place.prefix}{nth % 10**place.digits:0{place.digits}d}"
 
 
 def _debt(person: _Person, number: int, product: str, as_of: date, random: Random) -> tuple[str, ...]:
