@@ -151,7 +151,7 @@ def find_contacts(conn: Conn, refs: Collection[tuple[int, UUID]]) -> dict[tuple[
     rows = conn.execute(
         """
         SELECT c.party_id, c.contact_id, c.intended_at, c.customer_id, c.lender_id, c.address_lookup
-        FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[], %s::timestamptz[])
+        FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[], %b::timestamptz[])
              AS v(party_id, contact_id, since, until)
         JOIN contact c ON c.party_id = v.party_id AND c.contact_id = v.contact_id
                       AND c.intended_at BETWEEN v.since AND v.until
@@ -196,8 +196,8 @@ def add_events(conn: Conn, events: Sequence[Event]) -> int:
                                    code, detail)
         SELECT v.party_id, v.contact_id, v.intended_at, v.kind, v.dedupe_key, v.at, v.provider, v.provider_ref, v.code,
                CASE WHEN v.inbox_id IS NOT NULL THEN jsonb_build_object('inbox_id', v.inbox_id) END
-        FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[], %s::text[], %s::text[], %s::timestamptz[], %s::text[],
-                    %s::text[], %s::text[], %s::bigint[])
+        FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[], %b::text[], %b::text[], %b::timestamptz[], %b::text[],
+                    %b::text[], %b::text[], %b::bigint[])
              AS v(party_id, contact_id, intended_at, kind, dedupe_key, at, provider, provider_ref, code, inbox_id)
         ON CONFLICT DO NOTHING
         """,
@@ -216,7 +216,7 @@ def prove_sent(conn: Conn, contacts: Collection[tuple[int, UUID]]) -> int:
         """
         UPDATE reminder r SET state = 'sent', reason = NULL
         FROM (SELECT r.party_id, r.reminder_id FROM reminder r
-              JOIN unnest(%s::bigint[], %s::uuid[]) AS v(party_id, contact_id)
+              JOIN unnest(%b::bigint[], %b::uuid[]) AS v(party_id, contact_id)
                 ON r.party_id = v.party_id AND r.contact_id = v.contact_id
               WHERE r.state = 'uncertain' ORDER BY r.party_id, r.reminder_id FOR UPDATE OF r) held
         WHERE r.party_id = held.party_id AND r.reminder_id = held.reminder_id AND r.state = 'uncertain'
@@ -232,7 +232,7 @@ def retire_addresses(conn: Conn, rows: Collection[tuple[bytes, str]], *, at: dat
     return conn.execute(
         """
         UPDATE address a SET retired_at = %s, retired_reason = v.reason
-        FROM unnest(%s::bytea[], %s::text[]) AS v(lookup, reason)
+        FROM unnest(%b::bytea[], %b::text[]) AS v(lookup, reason)
         WHERE a.lookup = v.lookup AND a.retired_at IS NULL
         """,
         (at, *transpose(list(rows), 2)),
@@ -258,8 +258,8 @@ def withdraw_consent(conn: Conn, withdrawals: Sequence[Wish]) -> set[int]:
             """
             INSERT INTO consent (party_id, customer_id, channel, lookup, given_at, withdrawn_at, source, evidence)
             SELECT v.party_id, v.customer_id, v.channel, v.lookup, v.at, v.at, v.source, v.evidence
-            FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bytea[], %s::timestamptz[], %s::text[],
-                        %s::bytea[]) AS v(party_id, customer_id, channel, lookup, at, source, evidence)
+            FROM unnest(%b::bigint[], %b::bigint[], %b::text[], %b::bytea[], %b::timestamptz[], %b::text[],
+                        %b::bytea[]) AS v(party_id, customer_id, channel, lookup, at, source, evidence)
             ON CONFLICT (party_id, customer_id, channel, purpose, lookup) DO UPDATE
             SET withdrawn_at = excluded.withdrawn_at, source = excluded.source, evidence = excluded.evidence
             WHERE greatest(consent.given_at, consent.withdrawn_at) <= excluded.withdrawn_at
@@ -286,8 +286,8 @@ def give_consent(conn: Conn, given: Sequence[Wish]) -> set[int]:
             """
             INSERT INTO consent (party_id, customer_id, channel, lookup, given_at, source, evidence)
             SELECT v.party_id, v.customer_id, v.channel, v.lookup, v.at, v.source, v.evidence
-            FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::bytea[], %s::timestamptz[], %s::text[],
-                        %s::bytea[]) AS v(party_id, customer_id, channel, lookup, at, source, evidence)
+            FROM unnest(%b::bigint[], %b::bigint[], %b::text[], %b::bytea[], %b::timestamptz[], %b::text[],
+                        %b::bytea[]) AS v(party_id, customer_id, channel, lookup, at, source, evidence)
             ON CONFLICT (party_id, customer_id, channel, purpose, lookup) DO UPDATE
             SET given_at = excluded.given_at, withdrawn_at = NULL, source = excluded.source,
                 evidence = excluded.evidence
@@ -336,8 +336,8 @@ def set_holds(conn: Conn, holds: Sequence[NewHold]) -> None:
         conn.execute(
             """
             WITH wanted AS (
-                SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::timestamptz[],
-                                     %s::timestamptz[], %s::bigint[])
+                SELECT * FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::text[], %b::timestamptz[],
+                                     %b::timestamptz[], %b::bigint[])
                        AS v(party_id, kind, reason, source, since, ends_at, account_id)
             ), longer AS (
                 UPDATE hold h SET ends_at = CASE WHEN v.ends_at IS NULL OR h.ends_at IS NULL THEN NULL
@@ -419,7 +419,7 @@ def queue_replies(conn: Conn, replies: Sequence[Reply]) -> None:
     conn.execute(
         """
         WITH wanted AS (
-            SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[], %s::bigint[])
+            SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::text[], %b::timestamptz[], %b::bigint[])
                    AS v(party_id, customer_id, reason, at, inbox_id)
         ), moved AS (
             UPDATE call_task t SET inbox_id = v.inbox_id, reason = v.reason FROM wanted v

@@ -37,7 +37,7 @@ def store(conn: Conn, rows: Sequence[Arrival]) -> int:
     return conn.execute(
         """
         INSERT INTO inbox (source, dedupe_key, body_sealed)
-        SELECT * FROM unnest(%s::text[], %s::text[], %s::bytea[])
+        SELECT * FROM unnest(%b::text[], %b::text[], %b::bytea[])
         ON CONFLICT (source, dedupe_key) DO NOTHING
         """,
         transpose(rows, 3),
