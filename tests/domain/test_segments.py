@@ -69,13 +69,14 @@ def slow_pack(widths: list[int], alone: int, split: int) -> int:
     return len(parts)
 
 
-texts = st.text(
-    st.one_of(st.sampled_from("a \né€^{汉😀🇨" + EXTENSION), st.characters(exclude_categories=["Cs"])), max_size=400
-)
+characters = st.sampled_from("a \né汉😀" + EXTENSION) | st.characters(exclude_categories=["Cs"])
+runs = st.lists(st.tuples(characters, st.integers(1, 170)), max_size=6)
+texts = runs.map(lambda pairs: "".join(character * times for character, times in pairs))
 
 
 @given(texts, st.sampled_from(Route))
-@example("a" * 152 + "€" * 77, Route.AUTO)
+@example("a" * 305 + "€" * 77, Route.AUTO)
+@example("汉" * 133 + "😀" * 40, Route.CN)
 def test_every_text_is_packed_as_a_slow_packer_packs_it(text: str, route: Route) -> None:
     counted = count(text, route)
 

@@ -175,6 +175,29 @@ def test_no_value_can_bring_in_markup_a_link_a_line_or_template_code(
         assert not Tags(made.html or "").open
 
 
+def test_what_is_no_markup_is_shown_as_it_is_written() -> None:
+    words = shipped()["first_notice/email.en.txt"].replace("It is easy to miss a date", "2 < 3 & so on")
+    catalogue = Catalogue.from_files(shipped(**{"first_notice/email.en.txt": words}))
+
+    made = catalogue.render("first_notice", Channel.EMAIL, "en", facts(brand="Smith & Sons"))
+
+    assert "this is Smith & Sons" in made.text
+    assert "this is Smith &amp; Sons" in (made.html or "")
+    assert "2 &lt; 3 &amp; so on" in (made.html or "")
+    assert made.subject == "A note from Smith & Sons: something may have slipped by"
+
+
+def test_a_link_is_short_in_an_sms_and_live_in_a_page() -> None:
+    told = facts(pay_url="https://pay.northbank.example/me?a=1&b=2")
+
+    sms = CATALOGUE.render("first_notice", Channel.SMS, "en", told)
+    mail = CATALOGUE.render("first_notice", Channel.EMAIL, "en", told)
+
+    assert "To pay: pay.northbank.example/me?a=1&b=2." in sms.text
+    assert "at https://pay.northbank.example/me?a=1&b=2." in mail.text
+    assert '<a href="https://pay.northbank.example/me?a=1&amp;b=2">' in (mail.html or "")
+
+
 def test_every_page_is_whole_for_every_sample() -> None:
     for (name, channel, locale), _ in CATALOGUE.templates.items():
         for sample in samples.all_samples(CATALOGUE.messages[name], locale):
@@ -190,9 +213,10 @@ def test_a_lenders_line_that_threatens_stops_the_message_and_is_not_repeated() -
 
 
 def test_a_customer_whose_name_is_a_word_of_law_is_still_written_to() -> None:
-    told = facts(customer_name="Sheriff Court")
+    fresh = Catalogue.from_files(with_sms(shipped()["first_notice/sms.en.txt"]))
+    told = facts(customer_name="Sheriff Court", brand="Another Bank")
 
-    assert "Sheriff Court" in CATALOGUE.render("first_notice", Channel.SMS, "en", told).text
+    assert "Sheriff Court" in fresh.render("first_notice", Channel.SMS, "en", told).text
 
 
 @pytest.mark.parametrize(

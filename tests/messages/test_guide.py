@@ -22,7 +22,9 @@ def test_every_field_is_explained_in_both_languages() -> None:
 
 def test_every_rule_that_can_be_found_is_explained_in_both_languages() -> None:
     source = inspect.getsource(rules) + inspect.getsource(checks)
-    known = set(re.findall(r'(?:Finding|_error|_warning)\(\s*"([A-Z0-9]+)"', source)) | {advice.rule for advice in ADVICE.values()}
+    known = set(re.findall(r'(?:Finding|_error|_warning)\(\s*"([A-Z0-9]+)"', source)) | {
+        advice.rule for advice in ADVICE.values()
+    }
 
     assert known >= {"C01", "C23", "TONE", "BRANCH"}
     for half in (ENGLISH, CHINESE):
