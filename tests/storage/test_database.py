@@ -51,11 +51,13 @@ def test_a_database_that_is_away_for_a_moment_is_waited_for(settings: Settings) 
     back.start()
     started = time.monotonic()
 
-    with database.connect(url) as connection:
-        assert connection.execute("SELECT 1").fetchone() == (1,)
+    try:
+        with database.connect(url) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        back.join()
 
     assert time.monotonic() - started > 0.9
-    back.join()
 
 
 @pytest.mark.parametrize(
