@@ -21,6 +21,10 @@ LONGEST_TEXT: Final = 2000
 LONGEST_SOURCE: Final = 1000
 
 
+#: Copying a hash that has seen nothing costs less than making one.
+_EMPTY: Final = hashlib.blake2b(digest_size=8, person=b"duly profile")
+
+
 class BadExpression(ValueError):
     """An expression that is refused when the profile is loaded."""
 
@@ -101,8 +105,9 @@ class _Checked(ast.NodeTransformer):
 
 def _drawn(key: Any, below: int) -> int:
     """A number in [0, below) that depends on nothing but the key; 64 bits make the bias of % invisible."""
-    digest = hashlib.blake2b(str(key).encode(), digest_size=8, person=b"duly profile").digest()
-    return int.from_bytes(digest, "big") % below
+    digest = _EMPTY.copy()
+    digest.update(str(key).encode())
+    return int.from_bytes(digest.digest(), "big") % below
 
 
 def _plus(left: Any, right: Any) -> Any:
