@@ -86,9 +86,12 @@ def _timed(work: Callable[[], object]) -> float:
     return (time.perf_counter() - started) / CUSTOMERS * 1e6
 
 
+def rows() -> list[dict[str, object]]:
+    return [measure(*case) for case in CASES]
+
+
 def main() -> None:
-    for case in CASES:
-        row = measure(*case)
+    for row in rows():
         print(
             f"{row['name']:34} ours {row['ours']:6} us   Jinja {row['yardstick']:6} us   ratio {row['ratio']}"
             f"   (includes pasted in by hand: {row['pasted_ratio']})   goal {row['goal']}"

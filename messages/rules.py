@@ -259,8 +259,9 @@ def _does_not_shout(look: Look) -> Iterator[Found]:
         )
     elif len(marks) > 2 or (len(marks) > 1 and look.channel in (Channel.SMS, Channel.PUSH)):
         yield _warning("C14", "more than one exclamation mark", "A full stop does", "！" if "！" in text else "!")
-    if _EMOJI.search(text):
-        yield _error("C14", "has an emoji", "Leave it out", _EMOJI.search(text).group())  # type: ignore[union-attr]
+    emoji = _EMOJI.search(text)
+    if emoji:
+        yield _error("C14", "has an emoji", "Leave it out", emoji.group())
     red = _RED.search(look.rendered.html or "")
     if red:
         yield _error("C14", "has red words", "Use the colour of the rest", red.group())
@@ -357,19 +358,16 @@ _FIRM: tuple[tuple[Stage, re.Pattern[str]], ...] = (
     ),
     (
         Stage.MIDDLE,
-        re.compile(r"\b(?:overdue|past due|arrears|required|must)\b|逾期|必须|必須|[须須](?!知)", re.IGNORECASE),
+        re.compile(r"\b(?:overdue|past due|arrears|required|must)\b|逾期|必[须須]|(?<!无)须|(?<!無)須", re.IGNORECASE),
     ),
 )
 
 
 def _rises_no_faster_than_its_stage(look: Look) -> Iterator[Found]:
+    reached = STAGES.index(look.message.stage)
     for stage, firm in _FIRM:
-        found = firm.search(look.body) if STAGES.index(look.message.stage) < STAGES.index(stage) else None
-        if (
-            found
-            and not found.group().startswith(("无须", "無須"))
-            and "無須" not in look.body[found.start() - 1 : found.end()]
-        ):
+        found = firm.search(look.body) if reached < STAGES.index(stage) else None
+        if found:
             problem = f"{found.group()!r} is firmer than the stage {look.message.stage}"
             yield _warning("TONE", problem, f"Keep it for {stage}", found.group())
 
