@@ -14,7 +14,7 @@ from channels.email_smtp import SmtpEmail
 from domain.channel import Channel
 from domain.message import Rendered
 from simulator.providers.faults import FaultKind, FaultRule
-from tests.channels.rig import QUICK, Rig, a_rig, a_server_that, an_outbound
+from tests.channels.rig import STEADY, Rig, a_rig, a_server_that, an_outbound
 
 EMAIL = Channel.EMAIL
 
@@ -64,7 +64,7 @@ def sent_through(relay: PlainRelay, *changes: dict[str, object], **use: object) 
     async def told() -> None:
         async with a_server_that(relay) as port:  # type: ignore[arg-type]
             adapter = SmtpEmail(
-                replace(QUICK.email, **use),  # type: ignore[arg-type]
+                replace(STEADY.email, **use),  # type: ignore[arg-type]
                 SmtpCredentials("127.0.0.1", port, Security.NONE),
                 is_sandbox=False,
             )
@@ -116,13 +116,13 @@ def test_a_wave_uses_no_more_connections_than_the_relay_allows(tmp_path: Path) -
 
     async def told() -> None:
         async with a_server_that(relay) as port:  # type: ignore[arg-type]
-            adapter = SmtpEmail(QUICK.email, SmtpCredentials("127.0.0.1", port, Security.NONE), is_sandbox=False)
+            adapter = SmtpEmail(STEADY.email, SmtpCredentials("127.0.0.1", port, Security.NONE), is_sandbox=False)
             await asyncio.gather(*(adapter.send(an_outbound(EMAIL)) for _ in range(40)))
             await adapter.aclose()
 
     asyncio.run(told())
 
-    assert (relay.connections, len(relay.messages)) == (QUICK.email.connections, 40)
+    assert (relay.connections, len(relay.messages)) == (STEADY.email.connections, 40)
 
 
 @pytest.mark.parametrize("text", [".", "..", "a\n.\nb", ".\n.\n", "x\r\n.\r\nQUIT", "\n\n."])
@@ -175,7 +175,7 @@ def test_login_is_asked_for_once_per_connection(tmp_path: Path) -> None:
     async def story(rig: Rig, adapter: SmtpEmail) -> None:
         assert rig.credentials.smtp
         access = replace(rig.credentials.smtp, username="lumen", password="right")
-        logged_in = SmtpEmail(QUICK.email, access, is_sandbox=True)
+        logged_in = SmtpEmail(STEADY.email, access, is_sandbox=True)
         try:
             await logged_in.send(an_outbound(EMAIL))
             await logged_in.send(an_outbound(EMAIL))
@@ -191,7 +191,7 @@ def test_a_relay_without_login_is_ours_to_mend() -> None:
     async def told() -> None:
         async with a_server_that(PlainRelay()) as port:  # type: ignore[arg-type]
             access = SmtpCredentials("127.0.0.1", port, Security.NONE, "lumen", "right")
-            adapter = SmtpEmail(QUICK.email, access, is_sandbox=False)
+            adapter = SmtpEmail(STEADY.email, access, is_sandbox=False)
             with pytest.raises(Misconfigured):
                 await adapter.send(an_outbound(EMAIL))
 

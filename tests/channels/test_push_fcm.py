@@ -15,7 +15,7 @@ from channels.push_fcm import LONGEST_COLLAPSE_KEY, FcmPush, payload
 from domain.channel import Channel
 from domain.message import Rendered
 from simulator.providers.faults import FaultKind, FaultRule
-from tests.channels.rig import QUICK, Behaviour, Rig, a_rig, a_server_that, an_outbound
+from tests.channels.rig import STEADY, Behaviour, Rig, a_rig, a_server_that, an_outbound
 
 
 def run(folder: Path, story: Callable[[Rig, FcmPush], Awaitable[None]]) -> None:
@@ -93,7 +93,7 @@ def test_a_token_endpoint_that_never_stops_talking_leaves_the_message_unsent(tmp
         async with a_server_that(flood) as port:
             assert rig.credentials.fcm
             account = {**rig.credentials.fcm.service_account, "token_uri": f"http://127.0.0.1:{port}/token"}
-            flooded = FcmPush(QUICK.push, replace(rig.credentials.fcm, service_account=account), is_sandbox=True)
+            flooded = FcmPush(STEADY.push, replace(rig.credentials.fcm, service_account=account), is_sandbox=True)
             try:
                 with pytest.raises(TryLater):
                     await flooded.send(an_outbound(Channel.PUSH))
@@ -161,6 +161,6 @@ def test_a_private_key_that_is_none_is_refused_at_the_start() -> None:
     account = {"project_id": "p", "private_key": "hush", "client_email": "a@b.test", "token_uri": "https://t.test"}
 
     with pytest.raises(BadCredentials, match="cannot be read") as refused:
-        FcmPush(QUICK.push, FcmCredentials(account), is_sandbox=False)
+        FcmPush(STEADY.push, FcmCredentials(account), is_sandbox=False)
 
     assert "hush" not in str(refused.value)

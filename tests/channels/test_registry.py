@@ -9,7 +9,7 @@ from channels.credentials import BadCredentials, live_credentials
 from channels.registry import build
 from config.channels import load_channels
 from domain.channel import Channel
-from tests.channels.rig import QUICK, adapters_for
+from tests.channels.rig import STEADY, adapters_for
 
 
 def test_a_channel_without_credentials_is_left_out_and_null_is_always_there() -> None:
@@ -38,7 +38,7 @@ def test_real_mail_never_goes_out_under_the_placeholder_domain() -> None:
 def test_the_placeholder_is_good_enough_for_other_channels() -> None:
     async def told() -> None:
         credentials = live_credentials(twilio_account_sid="AC1", twilio_auth_token="t")
-        async with adapters_for(credentials, config=replace(QUICK, email=load_channels().email)) as adapters:
+        async with adapters_for(credentials, config=replace(STEADY, email=load_channels().email)) as adapters:
             assert Channel.SMS in adapters
 
     asyncio.run(told())

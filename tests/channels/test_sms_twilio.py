@@ -16,7 +16,7 @@ from channels.credentials import TwilioCredentials
 from channels.sms_twilio import TwilioSms
 from domain.channel import Channel
 from simulator.providers.faults import FaultKind, FaultRule
-from tests.channels.rig import QUICK, Rig, a_rig, a_server_that, an_outbound
+from tests.channels.rig import STEADY, Rig, a_rig, a_server_that, an_outbound
 
 NOW = datetime.now(UTC)
 
@@ -58,7 +58,7 @@ def sent(*changes: dict[str, object], credentials: TwilioCredentials | None = No
     async def told() -> None:
         async with a_server_that(listener) as port:  # type: ignore[arg-type]
             access = TwilioCredentials("AC" + "1" * 32, "the-token", f"http://127.0.0.1:{port}")
-            adapter = TwilioSms(QUICK.sms, access, public_url="https://duly.example.com/", is_sandbox=False)
+            adapter = TwilioSms(STEADY.sms, access, public_url="https://duly.example.com/", is_sandbox=False)
             try:
                 for change in changes:
                     await adapter.send(an_outbound(Channel.SMS, **change))

@@ -288,7 +288,7 @@ def test_a_lifelike_world_fails_a_few_the_same_few_each_time(tmp_path: Path) -> 
                     return error.code
                 return "accepted"
 
-            ends = await asyncio.gather(*map(fate, range(1_000)))
+            ends = await asyncio.gather(*map(fate, range(500)))
             await quiet(rig)
             lost = sum(event.kind is EventKind.UNDELIVERED for event in console.events)
             return [*ends, f"lost {lost}"]
@@ -297,10 +297,10 @@ def test_a_lifelike_world_fails_a_few_the_same_few_each_time(tmp_path: Path) -> 
     counts = Counter(first)
 
     assert asyncio.run(fates(tmp_path / "second")) == first
-    assert 960 <= counts["accepted"] < 1_000
-    assert 2 <= counts["21610"] <= 25
-    assert 2 <= counts["21211"] + counts["21614"] <= 25
-    assert 5 <= int(first[-1].split()[1]) <= 40
+    assert 480 <= counts["accepted"] < 500
+    assert 1 <= counts["21610"] <= 12
+    assert 1 <= counts["21211"] + counts["21614"] <= 12
+    assert 3 <= int(first[-1].split()[1]) <= 20
 
 
 def test_the_page_shows_messages_as_text_and_never_as_markup(tmp_path: Path) -> None:
@@ -378,7 +378,7 @@ def test_the_process_says_when_it_is_ready_and_ends_cleanly_when_told(tmp_path: 
     finally:
         process.send_signal(signal.SIGTERM)
 
-    assert process.wait(5) == 0
+    assert process.wait(20) == 0
     assert "customers would have received" in (tmp_path / "index.html").read_text()
 
 
@@ -388,7 +388,7 @@ def test_the_process_ends_when_its_parent_is_gone(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
 
-    assert process.wait(5) == 0
+    assert process.wait(20) == 0
 
 
 def test_the_process_ends_when_the_parent_that_started_it_is_killed(tmp_path: Path) -> None:
@@ -405,7 +405,7 @@ def test_the_process_ends_when_the_parent_that_started_it_is_killed(tmp_path: Pa
     parent.kill()
     parent.wait()
 
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while _runs(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _runs(pid)
@@ -427,12 +427,12 @@ def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
             [sys.executable, "-m", "simulator.sandbox", "--outbox", str(tmp_path / "b"), "--http-port", str(port)],
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=20,
             check=False,
         )
     finally:
         first.terminate()
-        first.wait(5)
+        first.wait(20)
 
     assert second.returncode == 1
     assert "cannot start" in second.stderr
