@@ -236,7 +236,8 @@ def test_the_baselines_margin_cuts_the_hours_of_every_pack_beside_it() -> None:
 def test_days_after_the_holidays_were_reviewed_count_as_holidays() -> None:
     case = a_case("2029-03-05T12:00:00", zones=("Asia/Bangkok",))  # Monday 19:00
 
-    assert judge(case, the_book().named(["th"])).because.rule == "th.hours"
+    assert isinstance(judge(case, the_book().named(["th"])), Hold)
+    assert isinstance(judge(replace(case, now=utc("2026-03-02T12:00:00")), the_book().named(["th"])), Allow)
 
 
 def test_a_withdrawn_consent_suppresses_until_it_is_given_again() -> None:
@@ -265,6 +266,13 @@ def test_calls_letters_and_visits_need_no_consent(channel: Channel) -> None:
     verdict = judge(a_case("2026-03-02T03:00:00", channel=channel, consents=()), the_book().named(["tw"]))
 
     assert isinstance(verdict, Allow)
+
+
+def test_a_call_needs_no_consent_but_heeds_one_that_was_taken_back() -> None:
+    no = Consent(Channel.CALL, None, Purpose.REMINDER, utc("2025-01-01T00:00:00"), utc("2026-01-01T00:00:00"))
+    case = a_case("2026-03-02T03:00:00", channel=Channel.CALL, consents=(no,))
+
+    assert judge(case, the_book().named(["tw"])).because.rule == "consent.withdrawn"
 
 
 def test_consent_to_reminders_is_no_consent_to_rewards() -> None:
@@ -425,6 +433,27 @@ def test_a_rule_of_tomorrow_counts_for_tomorrows_until() -> None:
 
     assert verdict.until == utc("2026-03-09T08:00:00")  # type: ignore[union-attr]
     assert verdict.because.rule == "law.hours"
+
+
+def test_a_rule_binds_to_its_last_day_and_no_longer() -> None:
+    ban = a_rule("law.ban", "channel_ban", 'channels = ["email"]\neffective_until = 2026-03-02')
+    rules = a_book(law=ban).named(["law"])
+
+    assert isinstance(judge(a_case("2026-03-01T15:59:59"), rules), Suppress)  # 1 March, 23:59:59 in Taipei
+    assert isinstance(judge(a_case("2026-03-01T16:00:00"), rules), Allow)
+
+
+def test_every_midnight_of_every_zone_begins_a_new_count() -> None:
+    cap = 'counts = "contact"\nsubject = "person"\nlimit = 1\nwindow = { kind = "local_day" }'
+    rules = a_book(one=a_rule("one.cap", "cap", cap)).named(["one"])
+    case = a_case(
+        "2026-03-02T03:00:00", zones=("Asia/Taipei", "Europe/London"), history=(a_past("2026-03-02T02:00:00"),)
+    )
+    hours = [utc("2026-03-02T03:00:00") + timedelta(hours=n) for n in range(30)]
+
+    allowed = [at for at in hours if isinstance(judge(replace(case, now=at), rules), Allow)]
+
+    assert allowed == [at for at in hours if at >= utc("2026-03-03T00:00:00")]  # when the day is over in London too
 
 
 def test_nothing_bars_where_no_pack_has_anything_to_say() -> None:
