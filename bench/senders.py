@@ -216,7 +216,8 @@ def rows(results: Mapping[str, Sequence[Measured]]) -> list[dict[str, object]]:
     )
     found = []
     for name, yardstick, yardstick_name, goal in pairs:
-        own = statistics.median(m.rate for m in results[name.removesuffix("_vs_bytes")])
+        mine = results[name.removesuffix("_vs_bytes")]
+        own = statistics.median(m.rate for m in mine)
         other = statistics.median(m.rate for m in results[yardstick])
         found.append(
             {
@@ -227,7 +228,9 @@ def rows(results: Mapping[str, Sequence[Measured]]) -> list[dict[str, object]]:
                 "ratio": round(own / other, 2),
                 "goal": goal,
                 "unit": "messages/s",
-                "rounds": len(results[yardstick]),
+                "rounds": len(mine),
+                "cpu_us": round(statistics.median(m.cpu_us for m in mine)),
+                "yardstick_cpu_us": round(statistics.median(m.cpu_us for m in results[yardstick])),
             }
         )
     return found
