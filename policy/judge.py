@@ -228,7 +228,7 @@ def _allow(case: Case, rules: RuleSet, plan: Plan) -> Allow:
     if plan.hours is not None:
         span = plan.hours.span_at(case.now)
         assert span is not None
-        until, because = span[1], plan.closes_first(case.now)
+        until, because = span[1], plan.closes_first(span)
     if case.customer.blocked:
         spans = blocked_spans(case.customer.blocked, plan.zones, case.now.date())
         ahead = min((since for since, _ in spans if since > case.now), default=None)

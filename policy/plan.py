@@ -20,6 +20,7 @@ from policy.consent import ELECTRONIC, NEED_NONE, ConsentRule
 from policy.gate import GateRule
 from policy.hours import Hours
 from policy.notice import NoticeRule
+from policy.spans import Span
 from policy.terms import Terms
 from policy.wait import WaitRule
 from policy.window import WindowRule
@@ -95,6 +96,7 @@ class Plan:
         self.hours_by_rule = tuple(
             Hours((rule,), zones, rules.margin, least=timedelta(0)) for rule in self._rules.windows
         )
+        self._closing: dict[datetime, Because] = {}
         self._starts: list[datetime] = []
         self._stretches: list[Stretch] = []
 
@@ -107,10 +109,14 @@ class Plan:
                 return known
         return self._add(at)
 
-    def closes_first(self, at: datetime) -> Because:
-        """The hours that end first, of those that are open at that instant."""
-        closing = ((span[1], hours) for hours in self.hours_by_rule if (span := hours.span_at(at)) is not None)
-        return min(closing, key=lambda pair: (pair[0], pair[1].rules[0].terms.id))[1].because
+    def closes_first(self, span: Span) -> Because:
+        """The hours that end first, of those that make up this open span."""
+        known = self._closing.get(span[0])
+        if known is None:
+            ends = ((own[1], hours) for hours in self.hours_by_rule if (own := hours.span_at(span[0])) is not None)
+            known = min(ends, key=lambda pair: (pair[0], pair[1].because.rule))[1].because
+            self._closing[span[0]] = known
+        return known
 
     def asked(self, stretch: Stretch) -> Iterator[Because]:
         """Every rule of the packs that is asked about an attempt in this stretch."""
@@ -126,6 +132,7 @@ class Plan:
         if len(self._starts) >= STRETCHES_KEPT:
             self._starts.clear()
             self._stretches.clear()
+            self._closing.clear()
         made = self._work_out(at)
         position = bisect_right(self._starts, made.begins)
         self._starts.insert(position, made.begins)
