@@ -329,6 +329,8 @@ def _refuse(
     if task.kind == "call":
         if isinstance(verdict, Suppress):
             calls.cancel(conn, task, reason=because.rule)
+        elif verdict is PAUSED:
+            calls.put_back(conn, task, not_before=task.not_before)
         else:
             calls.put_back(conn, task, not_before=until or now + LOOK_AGAIN_AFTER)
     return NotNow(task, verdict)

@@ -187,7 +187,9 @@ def test_a_paused_lender_is_not_called(spine: Spine) -> None:
     lanes.pause(spine.conn, "lantern", reason="test", by="test")
 
     assert next_call(spine, agent="ana") is None
-    assert stored(spine, task_id).state == "queued"
+    assert (stored(spine, task_id).state, stored(spine, task_id).not_before) == ("queued", TUESDAY_MORNING)
+    lanes.resume(spine.conn, "lantern")
+    assert next_call(spine, agent="ana") is not None
 
 
 def test_what_customers_asked_for_comes_first_then_what_they_wrote(spine: Spine) -> None:
@@ -411,3 +413,27 @@ def test_a_dial_waits_for_whoever_has_the_party_and_sees_what_they_wrote(spine: 
     thread.join(10)
 
     assert offers == [None]
+
+
+def test_a_task_that_was_taken_over_while_its_dial_waited_is_not_dialled_twice(spine: Spine, database_url: str) -> None:
+    customer = a_customer(spine.conn, spine.keyring)
+    task_id = a_task(spine, customer, [an_account(spine.conn, customer)], kind="specialist")
+    next_call(spine, agent="ana")
+    said: list[str] = []
+
+    def work() -> None:
+        try:
+            dial(spine, task_id, agent="ana")
+        except NotYours as why:
+            said.append(str(why))
+
+    thread = threading.Thread(target=work)
+    with database.connect(database_url) as other, other.transaction():
+        calls.lock_party(other, customer.party_id)
+        thread.start()
+        thread.join(0.3)
+        other.execute("UPDATE call_task SET claimed_by = 'ben'")
+    thread.join(10)
+
+    assert said == [f"task {task_id} was taken by somebody else"]
+    assert spine.conn.execute("SELECT count(*) FROM contact").fetchone() == (0,)
