@@ -11,7 +11,7 @@ from storage.rows import Conn, transpose
 
 
 class Result(NamedTuple):
-    """What became of one contact of a wave. `state` PLANNED sends its reminders back to policy at `due_at`."""
+    """What became of one contact of a wave. `state` PLANNED sends its reminders back to policy after `wait`."""
 
     party_id: int
     contact_id: UUID
@@ -21,7 +21,7 @@ class Result(NamedTuple):
     provider: str | None
     provider_ref: str | None
     code: str | None
-    due_at: datetime | None = None
+    wait: timedelta = timedelta()
     costs_attempt: bool = True
 
 
@@ -91,13 +91,14 @@ def release_unstamped(conn: Conn, batch_id: UUID, contacts: Sequence[tuple[int, 
     ).rowcount
 
 
-def record(conn: Conn, results: Sequence[Result]) -> set[tuple[int, UUID]]:
-    """Write down what became of a wave; the contacts whose reminders ended by it.
+def record(conn: Conn, results: Sequence[Result]) -> None:
+    """Write down what became of a wave.
 
     Safe to repeat, and safe when a sweep already called them uncertain: proof of acceptance wins.
     """
-    if not results:
-        return set()
+    events = [
+        (r.party_id, r.contact_id, r.intended_at, r.kind.value, r.provider, r.provider_ref, r.code) for r in results
+    ]
     conn.execute(
         """
         INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, provider, provider_ref,
@@ -108,31 +109,24 @@ def record(conn: Conn, results: Sequence[Result]) -> set[tuple[int, UUID]]:
              AS v(party_id, contact_id, intended_at, kind, provider, provider_ref, code)
         ON CONFLICT DO NOTHING
         """,
-        transpose(
-            [
-                (r.party_id, r.contact_id, r.intended_at, r.kind.value, r.provider, r.provider_ref, r.code)
-                for r in results
-            ],
-            7,
-        ),
+        transpose(events, 7),
     )
-    ended = [r for r in results if r.state is not ReminderState.PLANNED]
-    back = [r for r in results if r.state is ReminderState.PLANNED]
-    _go_back(conn, back)
-    if not ended:
-        return set()
-    rows = conn.execute(
+    _end(conn, [r for r in results if r.state is not ReminderState.PLANNED])
+    _go_back(conn, [r for r in results if r.state is ReminderState.PLANNED])
+
+
+def _end(conn: Conn, results: Sequence[Result]) -> None:
+    if not results:
+        return
+    conn.execute(
         """
         UPDATE reminder r SET state = v.state, reason = v.code, ended_at = business_now()
         FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[]) AS v(party_id, contact_id, state, code)
         WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id
           AND (r.state = 'intended' OR r.state = 'uncertain' AND v.state = 'sent')
-        RETURNING r.party_id, r.contact_id
         """,
-        transpose([(r.party_id, r.contact_id, r.state.value, r.code) for r in ended], 4),
-        binary=True,
-    ).fetchall()
-    return {(party_id, contact_id) for party_id, contact_id in rows}
+        transpose([(r.party_id, r.contact_id, r.state.value, r.code) for r in results], 4),
+    )
 
 
 def _go_back(conn: Conn, results: Sequence[Result]) -> None:
@@ -141,13 +135,13 @@ def _go_back(conn: Conn, results: Sequence[Result]) -> None:
     conn.execute(
         """
         UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, judged_epoch = NULL,
-                              stamped_at = NULL, due_at = v.due_at, reason = v.code,
+                              stamped_at = NULL, due_at = business_now() + v.wait, reason = v.code,
                               attempt = r.attempt + v.cost
-        FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[], %s::text[], %s::smallint[])
-             AS v(party_id, contact_id, due_at, code, cost)
+        FROM unnest(%s::bigint[], %s::uuid[], %s::interval[], %s::text[], %s::smallint[])
+             AS v(party_id, contact_id, wait, code, cost)
         WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id AND r.state = 'intended'
         """,
-        transpose([(r.party_id, r.contact_id, r.due_at, r.code, int(r.costs_attempt)) for r in results], 5),
+        transpose([(r.party_id, r.contact_id, r.wait, r.code, int(r.costs_attempt)) for r in results], 5),
     )
 
 

@@ -11,7 +11,7 @@ from domain.contact import Outcome
 from domain.hold import Hold, HoldKind
 from domain.ladder import days_past_due
 from domain.lender import Lender
-from domain.purpose import Actor, Purpose
+from domain.purpose import Actor, Direction, Purpose
 from messages.facts import Debt, Facts
 from storage.picture import Due, Past, Reach, Standing, Stop
 from storage.sealing import CustomerKey, Keyring
@@ -129,21 +129,24 @@ def _blocked(entry: Mapping[str, object]) -> BlockedHours:
 
 
 _CHANNEL = {channel.value: channel for channel in Channel}
-_OUTCOME = {outcome.value: outcome for outcome in Outcome}
+#: A contact that nothing is known of beyond the intent counts as one.
+_OUTCOME: dict[str | None, Outcome] = {None: Outcome.INTENDED, **{outcome.value: outcome for outcome in Outcome}}
 _PURPOSE = {purpose.value: purpose for purpose in Purpose}
 _ACTOR = {actor.value: actor for actor in Actor}
 
 
 def past_contact(row: Past) -> PastContact:
+    _, at, channel, outcome, account_ids, lookup, purpose, actor, lender = row
     return PastContact(
-        at=row.intended_at,
-        channel=_CHANNEL[row.channel],
-        outcome=_OUTCOME[row.outcome] if row.outcome else Outcome.INTENDED,
-        accounts=tuple(map(str, row.account_ids)),
-        address=row.lookup.hex() if row.lookup else None,
-        purpose=_PURPOSE[row.purpose],
-        actor=_ACTOR[row.actor],
-        lender=row.lender_id,
+        at,
+        _CHANNEL[channel],
+        _OUTCOME[outcome],
+        tuple(map(str, account_ids)),
+        lookup.hex() if lookup else None,
+        Direction.OUT,
+        _PURPOSE[purpose],
+        _ACTOR[actor],
+        lender,
     )
 
 

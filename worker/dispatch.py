@@ -5,7 +5,7 @@ sent. After a crash the sweeps find the rest.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,10 +13,11 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from channels.base import Adapter
-from domain.channel import AddressChannel, Channel
+from channels.base import Receipt
+from domain.channel import AddressChannel
 from domain.ladder import Done, Owed, next_step
 from domain.lane import Lane
+from domain.reminder import ReminderState
 from storage import intents, lanes, picture, sweeps, waves
 from storage.rows import Conn
 from worker.cases import Scene, planning_zone
@@ -99,70 +100,79 @@ def _write(conn: Conn, batch_id: UUID, lane: Lane, decisions: Decisions, *, spin
 # ------------------------------------------------------------------------------------------------------------ the waves
 
 
+Answered = tuple[Sequence[Letter], Sequence[Answer]]
+
+
 def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence[Letter]) -> int:
-    """Send committed intents in waves; how many were accepted. What may not go any more returns to policy, unsent."""
+    """Send committed intents in waves; how many were accepted. What may not go any more returns to policy, unsent.
+
+    The record of one wave and the stamp of the next share a transaction: half the commits.
+    """
     adapters = spine.adapters(release)
-    lease = timedelta(seconds=spine.settings.lease_seconds)
     size = spine.settings.wave_size
     accepted = 0
+    answered: Answered = ((), ())
     for start in range(0, len(letters), size):
         wave = letters[start : start + size]
-        # Not repeated if the connection dies: whether the stamp was committed is then unknown, and the sweep decides.
-        stamped = _stamp(spine.conn, batch_id, wave, lease)
+        stamped = spine.persist(partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=wave))
+        answered = ((), ())
         if stamped is None:
             log.warning("lease_lost", batch_id=str(batch_id), unsent=len(letters) - start)
             return accepted
         going = [letter for letter in wave if letter.intent.contact_id in stamped]
-        if not going:
-            continue
-        answers = spine.loop.run(send_wave(adapters, going), within_seconds=WAVE_SECONDS + 5)
-        accepted += spine.persist(partial(_record, adapters=adapters, wave=going, answers=answers))
-    spine.persist(partial(waves.close_batch, batch_id=batch_id))
+        if len(going) < len(wave):
+            spine.persist(partial(_give_back, batch_id=batch_id, wave=wave, stamped=stamped))
+        if going:
+            answers = spine.loop.run(send_wave(adapters, going), within_seconds=WAVE_SECONDS + 5)
+            accepted += sum(isinstance(answer, Receipt) for answer in answers)
+            answered = (going, answers)
+    spine.persist(partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=()))
     return accepted
 
 
-def _stamp(conn: Conn, batch_id: UUID, wave: Sequence[Letter], lease: timedelta) -> set[UUID] | None:
-    """Stamp a wave; the contacts that may go, or None without a lease. The others are given back in the same breath."""
-    asked = [(letter.intent.party_id, letter.intent.contact_id, letter.intent.window_ends) for letter in wave]
-    with conn.transaction():
-        allowed = waves.stamp(conn, batch_id, asked, lease=lease)
-        if allowed is None:
-            return None
-        stamped = set(allowed)
-        refused = [letter.intent for letter in wave if letter.intent.contact_id not in stamped]
-        waves.release_unstamped(
-            conn, batch_id, [(i.party_id, i.contact_id, i.intended_at) for i in refused], code="changed_since_judged"
-        )
-    return stamped
+def _turn(conn: Conn, *, spine: Spine, batch_id: UUID, answered: Answered, wave: Sequence[Letter]) -> set[UUID] | None:
+    """Record the wave before and stamp the next, or close the batch after the last; which contacts may go.
+
+    None when the lease is lost. If the connection dies at the commit this is done again: recording twice changes
+    nothing, and a stamp that was committed unseen is not given twice, so the sweep will call its rows uncertain.
+    """
+    lease = timedelta(seconds=spine.settings.lease_seconds)
+    with conn.pipeline(), conn.transaction():
+        _record(conn, spine, *answered)
+        if not wave:
+            waves.close_batch(conn, batch_id)
+            return set()
+        asked = [(letter.intent.party_id, letter.intent.contact_id, letter.intent.window_ends) for letter in wave]
+        stamped = waves.stamp(conn, batch_id, asked, lease=lease)
+    return None if stamped is None else set(stamped)
 
 
-def _record(
-    conn: Conn, *, adapters: Mapping[Channel, Adapter], wave: Sequence[Letter], answers: Sequence[Answer]
-) -> int:
-    """Record a wave's answers and plan what follows; how many were accepted."""
-    with conn.transaction():
-        now = lanes.business_now(conn)
-        results = [
-            result_of(letter, answer, provider=_provider(adapters, letter), now=now)
-            for letter, answer in zip(wave, answers, strict=True)
-        ]
-        ended = waves.record(conn, results)
-        waves.retire_addresses(conn, [row for row in map(retired_by, wave, answers) if row is not None])
-        intents.plan(
-            conn,
-            [
-                new
-                for letter in wave
-                if (letter.intent.party_id, letter.intent.contact_id) in ended
-                for new in letter.successors
-            ],
-        )
-    return sum(result.kind == "sent" for result in results)
+def _give_back(conn: Conn, *, batch_id: UUID, wave: Sequence[Letter], stamped: Set[UUID]) -> None:
+    """What may not go any more returns to policy in the same breath, unsent."""
+    refused = [letter.intent for letter in wave if letter.intent.contact_id not in stamped]
+    rows = [(intent.party_id, intent.contact_id, intent.intended_at) for intent in refused]
+    waves.release_unstamped(conn, batch_id, rows, code="changed_since_judged")
 
 
-def _provider(adapters: Mapping[Channel, Adapter], letter: Letter) -> str | None:
-    adapter = adapters.get(letter.outbound.channel)
-    return adapter.name if adapter else None
+def _record(conn: Conn, spine: Spine, wave: Sequence[Letter], answers: Sequence[Answer]) -> None:
+    """Record a wave's answers and plan what follows those that ended; an account with an open step keeps it."""
+    if not wave:
+        return
+    results = [
+        result_of(letter, answer, provider=spine.provider_name(letter.outbound.channel))
+        for letter, answer in zip(wave, answers, strict=True)
+    ]
+    waves.record(conn, results)
+    waves.retire_addresses(conn, [row for row in map(retired_by, wave, answers) if row is not None])
+    intents.plan(
+        conn,
+        [
+            new
+            for letter, result in zip(wave, results, strict=True)
+            if result.state is not ReminderState.PLANNED
+            for new in letter.successors
+        ],
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- the sweeps

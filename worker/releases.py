@@ -3,9 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from messages.catalogue import Catalogue
-from policy.packs import PackBook
-
 from config.channels import parse_channels
 from config.ladders import load_ladders
 from config.lenders import load_lenders
@@ -13,6 +10,8 @@ from domain.bundle import Bundle
 from domain.ladder import Ladder
 from domain.lender import Lender
 from domain.provider import ChannelsConfig
+from messages.catalogue import Catalogue
+from policy.packs import PackBook
 
 
 class BadRelease(ValueError):

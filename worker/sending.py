@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -58,8 +58,8 @@ async def _send(adapter: Adapter | None, letter: Letter) -> Answer:
         return OutcomeUnknown("adapter_error")
 
 
-def result_of(letter: Letter, answer: Answer, *, provider: str | None, now: datetime) -> Result:
-    """What an answer means for the contact and its reminders. `now` is business time."""
+def result_of(letter: Letter, answer: Answer, *, provider: str | None) -> Result:
+    """What an answer means for the contact and its reminders."""
     attempt = letter.intent.inputs["attempt"]
     match answer:
         case Receipt():
@@ -69,17 +69,15 @@ def result_of(letter: Letter, answer: Answer, *, provider: str | None, now: date
         case Misconfigured():
             return _result(
                 letter, EventKind.RELEASED, ReminderState.PLANNED, provider, code=answer.code,
-                due_at=now + MISCONFIGURED_WAIT, costs_attempt=False,
+                wait=MISCONFIGURED_WAIT, costs_attempt=False,
             )  # fmt: skip
         case ChannelError() if attempt >= MOST_ATTEMPTS:
             return _result(letter, EventKind.REJECTED, ReminderState.FAILED, provider, code=answer.code)
         case TryLater():
             wait = answer.after or min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT)
-            return _result(
-                letter, EventKind.REJECTED, ReminderState.PLANNED, provider, code=answer.code, due_at=now + wait
-            )
+            return _result(letter, EventKind.REJECTED, ReminderState.PLANNED, provider, code=answer.code, wait=wait)
         case _:  # Rejected: judged again at once, for the next channel
-            return _result(letter, EventKind.REJECTED, ReminderState.PLANNED, provider, code=answer.code, due_at=now)
+            return _result(letter, EventKind.REJECTED, ReminderState.PLANNED, provider, code=answer.code)
 
 
 def _result(
@@ -90,12 +88,12 @@ def _result(
     *,
     ref: str | None = None,
     code: str | None = None,
-    due_at: datetime | None = None,
+    wait: timedelta = timedelta(),
     costs_attempt: bool = True,
 ) -> Result:
     intent = letter.intent
     return Result(
-        intent.party_id, intent.contact_id, intent.intended_at, kind, state, provider, ref, code, due_at, costs_attempt
+        intent.party_id, intent.contact_id, intent.intended_at, kind, state, provider, ref, code, wait, costs_attempt
     )
 
 

@@ -81,6 +81,11 @@ class Spine:
             self._adapters = (release.hash, made)
         return self._adapters[1]
 
+    def provider_name(self, channel: Channel) -> str | None:
+        """The provider that carries a channel in this process; None before its adapters are made."""
+        adapter = self._adapters[1].get(channel) if self._adapters else None
+        return adapter.name if adapter else None
+
     def persist(self, work: Callable[[Conn], Value]) -> Value:
         """Do idempotent work, again on a new connection if this one dies, for as long as the lease would stand.
 

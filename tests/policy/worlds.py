@@ -83,7 +83,7 @@ def a_past(
     if outcome is None:
         outcome = Outcome.CONVERSATION if channel is Channel.CALL else Outcome.SENT
     past = PastContact(utc(at) if isinstance(at, str) else at, channel, outcome, ("A1",), "the address")
-    return replace(past, **others)  # type: ignore[arg-type]
+    return past._replace(**others)  # type: ignore[arg-type]
 
 
 INSTANTS = st.datetimes(datetime(2024, 1, 1), datetime(2027, 10, 30)).map(lambda naive: naive.replace(tzinfo=UTC))
