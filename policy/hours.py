@@ -16,6 +16,9 @@ LEAST_OVERLAP = timedelta(hours=1)
 #: How many days ahead an opening is looked for; a rule that opens on none of them never does.
 HORIZON_DAYS = 400
 
+#: Days kept, then forgotten all at once; more than one search ahead needs.
+DAYS_KEPT = 4096
+
 #: Local days that can touch a UTC day (offsets run from -12 to +14 hours), and one more to see where a span ends.
 _AROUND = range(-2, 3)
 
@@ -64,6 +67,9 @@ class Hours:
         """The open spans that touch this UTC day."""
         known = self._days.get(day)
         if known is None:
+            if len(self._days) >= DAYS_KEPT:
+                self._days.clear()
+                self._openings.clear()
             known = self._days[day] = self._work_out(day)
         return known
 
