@@ -23,12 +23,13 @@ ZONE_CONFIRMATION_LASTS = timedelta(days=365)
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a drain decides with. `now` is business time."""
+    """What a drain decides with. `now` is business time; `public_url` is where links in messages lead to us."""
 
     now: datetime
     release: Release
     lender: Lender
     keyring: Keyring
+    public_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

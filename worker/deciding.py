@@ -46,6 +46,7 @@ from worker.cases import (
 )
 from worker.cases import planning_zone as planning_zone
 from worker.planner import reminder_for
+from worker.unsubscribe import Unsubscribed, token_for
 
 log = structlog.get_logger()
 
@@ -316,6 +317,7 @@ def _write_letter(
         rendered=rendered,
         valid_for=_validity(scene.now, choice.allow.until, row.expires_at),
         collapse_key=f"r{row.reminder_id}",
+        unsubscribe_url=_unsubscribe_url(scene, intent),
     )
     successors = tuple(new for each, its in covered for new in _successor(scene, person, each))
     decisions.letters.append(Letter(intent, outbound, successors))
@@ -331,6 +333,14 @@ def _write_letter(
             household=row.household,
         )
     )
+
+
+def _unsubscribe_url(scene: Scene, intent: Intent) -> str | None:
+    """Where one click in the mail program ends the mails (RFC 8058); other channels say it in their words."""
+    if scene.public_url is None or intent.channel != Channel.EMAIL or intent.address_lookup is None:
+        return None
+    wish = Unsubscribed(intent.party_id, intent.contact_id, intent.address_lookup)
+    return f"{scene.public_url}/u/{token_for(scene.keyring, wish)}"
 
 
 def _compose(

@@ -14,17 +14,17 @@ from uuid import UUID, uuid4
 import structlog
 
 from channels.base import Receipt
-from domain.channel import AddressChannel
+from domain.channel import AddressChannel, Channel
 from domain.ladder import Done, Owed, next_step
 from domain.lane import Lane
 from domain.reminder import ReminderState
-from storage import intents, lanes, picture, sweeps, waves
+from storage import feedback, intents, lanes, picture, sweeps, waves
 from storage.rows import Conn
 from worker.cases import Scene, planning_zone
 from worker.deciding import Decisions, Letter, decide
 from worker.planner import reminder_for
 from worker.releases import Release
-from worker.sending import WAVE_SECONDS, Answer, result_of, retired_by, send_wave
+from worker.sending import WAVE_SECONDS, Answer, opted_out_by, result_of, retired_by, send_wave
 from worker.wiring import Spine
 
 log = structlog.get_logger()
@@ -76,7 +76,7 @@ def drain_once(spine: Spine, lane: Lane) -> Drained:
         seen = picture.read_picture(
             conn, list(epochs), lender_id=lane.lender, now=opening.now, since=opening.now - HISTORY
         )
-        scene = Scene(opening.now, release, lender, spine.keyring)
+        scene = Scene(opening.now, release, lender, spine.keyring, spine.public_url)
         decisions = decide(scene, seen, epochs)
         _write(conn, batch_id, lane, decisions, spine=spine, now=opening.now)
     sent = 0
@@ -125,9 +125,28 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
         if going:
             answers = spine.loop.run(send_wave(adapters, going), within_seconds=WAVE_SECONDS + 5)
             accepted += sum(isinstance(answer, Receipt) for answer in answers)
+            _obey(spine, going, answers)
             answered = (going, answers)
     spine.persist(partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=()))
     return accepted
+
+
+def _obey(spine: Spine, wave: Sequence[Letter], answers: Sequence[Answer]) -> None:
+    """An opt-out that the provider knows of counts at once, for everyone who shares the address."""
+    refusals = [
+        (lookup, letter.outbound.channel)
+        for letter, answer in zip(wave, answers, strict=True)
+        if (lookup := opted_out_by(letter, answer)) is not None
+    ]
+    if refusals:
+        spine.persist(partial(_withdraw, refusals=refusals))
+
+
+def _withdraw(conn: Conn, *, refusals: Sequence[tuple[bytes, Channel]]) -> None:
+    at = lanes.business_now(conn)
+    feedback.withdraw_consent(
+        conn, [feedback.Wish(lookup, (channel,), at, "provider:opted_out") for lookup, channel in refusals]
+    )
 
 
 def _turn(conn: Conn, *, spine: Spine, batch_id: UUID, answered: Answered, wave: Sequence[Letter]) -> set[UUID] | None:
@@ -142,7 +161,11 @@ def _turn(conn: Conn, *, spine: Spine, batch_id: UUID, answered: Answered, wave:
         if not wave:
             waves.close_batch(conn, batch_id)
             return set()
-        asked = [(letter.intent.party_id, letter.intent.contact_id, letter.intent.window_ends) for letter in wave]
+        asked = [
+            (letter.intent.party_id, each.reminder_id, letter.intent.contact_id, letter.intent.window_ends)
+            for letter in wave
+            for each in letter.intent.accounts
+        ]
         stamped = waves.stamp(conn, batch_id, asked, lease=lease)
     return None if stamped is None else set(stamped)
 

@@ -76,8 +76,7 @@ class Spine:
         if self._adapters is None or self._adapters[0] != release.hash:
             self._close_adapters()
             credentials = credentials_of(self.settings)
-            public_url = self.settings.public_url or self._console_url
-            made = self.loop.run(_build(release, credentials, public_url), within_seconds=BUILD_SECONDS)
+            made = self.loop.run(_build(release, credentials, self.public_url), within_seconds=BUILD_SECONDS)
             self._adapters = (release.hash, made)
         return self._adapters[1]
 
@@ -107,8 +106,10 @@ class Spine:
             self._conn.close()
 
     @property
-    def _console_url(self) -> str:
-        return f"http://{self.settings.console_host}:{self.settings.console_port}"
+    def public_url(self) -> str:
+        """Where providers and customers reach our console, without a slash at its end."""
+        settings = self.settings
+        return settings.public_url or f"http://{settings.console_host}:{settings.console_port}"
 
     def _fetch(self, release_hash: str) -> Bundle:
         return releases.fetch(self.conn, release_hash)

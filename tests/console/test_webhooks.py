@@ -1,59 +1,28 @@
 """Webhooks over a real socket: signed, bounded, committed before they are answered."""
 
-import http.client
 import os
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 from uuid import uuid4
 
 import psycopg
 import pytest
-import uvicorn
 from psycopg.conninfo import conninfo_to_dict
 from twilio.request_validator import RequestValidator
 
 from channels.base import InboundMessage, ProviderEvent
 from channels.credentials import SANDBOX_TOKEN
 from config.settings import Settings
-from console.api import create_app
 from console.webhooks import LARGEST_BODY_BYTES
 from domain.contact import EventKind
 from storage import database, inbox
 from storage.sealing import Keyring
+from tests.console.caller import PUBLIC, Caller, serving
 from worker.arrivals import read
-from worker.engines import Engines
 from worker.unsubscribe import Unsubscribed, token_for
 from worker.wiring import keyring
-
-#: Where the world knows us; the server itself listens elsewhere, as behind a proxy.
-PUBLIC = "https://duly.example"
-
-
-class Caller:
-    """A provider that calls our webhooks."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
-        try:
-            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-    def signed(self, path: str, fields: dict[str, str], *, url: str | None = None) -> tuple[int, str]:
-        signature = RequestValidator(SANDBOX_TOKEN).compute_signature(url or PUBLIC + path, fields)
-        return self.ask(
-            "POST", path, urlencode(fields).encode(), X_Twilio_Signature=signature,
-            Content_Type="application/x-www-form-urlencoded",
-        )  # fmt: skip
 
 
 @pytest.fixture
@@ -64,22 +33,6 @@ def home(tmp_path: Path) -> Settings:
 @pytest.fixture
 def keys(home: Settings) -> Keyring:
     return keyring(home)
-
-
-@contextmanager
-def serving(home: Settings, database_url: str) -> Iterator[Caller]:
-    app = create_app(home, Engines(database_url, "redis://127.0.0.1:1", embedded=False))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none", timeout_graceful_shutdown=5))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.005)
-        yield Caller(server.servers[0].sockets[0].getsockname()[1])
-    finally:
-        server.should_exit = True
-        thread.join(10)
 
 
 @pytest.fixture
