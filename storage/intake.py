@@ -365,8 +365,6 @@ _CHANGE_ACCOUNTS: Final = """
                      AND p.paid_at >= %(as_of)s), 0) AS balance_minor,
                a.balance_minor AS old_balance, a.due_on AS old_due_on, a.state AS old_state
         FROM staged_account s JOIN account a ON a.lender_id = s.lender_id AND a.external_ref = s.external_ref
-        WHERE a.as_of <= %(as_of)s
-          AND (a.as_of < %(as_of)s OR a.row_hash <> s.row_hash OR a.state = 'recalled')
     )
     UPDATE account a SET product = f.product, balance_minor = f.balance_minor, due_on = f.due_on,
         state = CASE WHEN f.balance_minor > 0 THEN 'open' ELSE 'paid' END,

@@ -63,15 +63,15 @@ def test_everything_personal_is_sealed_and_opens_with_the_customers_key(desk: De
 
 def test_the_same_file_again_changes_nothing(desk: Desk) -> None:
     path = desk.folder / "p.csv"
-    write_portfolio(path, accounts=5000, as_of=AS_OF, seed=7)
+    write_portfolio(path, accounts=2500, as_of=AS_OF, seed=7)
     first = desk.take_file(path)
     before = desk.ledger()
 
     again = desk.take_file(path, full=True)
 
-    assert first.accounts_new == 5000
+    assert first.accounts_new == 2500
     assert (again.customers_new, again.customers_changed, again.accounts_new, again.accounts_changed) == (0, 0, 0, 0)
-    assert (again.accounts_unchanged, again.accounts_recalled, again.planned, again.cancelled) == (5000, 0, 0, 0)
+    assert (again.accounts_unchanged, again.accounts_recalled, again.planned, again.cancelled) == (2500, 0, 0, 0)
     assert desk.ledger() == before
 
 
@@ -319,8 +319,8 @@ def test_addresses_and_consents_follow_the_file_but_never_against_the_customer(d
     desk.take(a_row(phone="+886900000202", consents="sms"), as_of=AS_OF + DAY)
     desk.take(a_row(phone="+886900000101", consents="sms email", name="林美"), as_of=AS_OF + 2 * DAY)
 
-    assert desk.all("SELECT channel, retired_reason FROM address ORDER BY address_id") == [
-        ("phone", None), ("email", "bounced"), ("phone", "left_the_file"),
+    assert desk.all("SELECT channel, retired_at IS NULL, retired_reason FROM address ORDER BY address_id") == [
+        ("phone", True, None), ("email", False, "bounced"), ("phone", False, "left_the_file"),
     ]  # fmt: skip
     assert dict(desk.all("SELECT channel, withdrawn_at IS NOT NULL FROM consent")) == {"sms": True, "email": True}
 
@@ -405,7 +405,7 @@ FILES = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=FILES)
 def test_whatever_files_come_each_debt_that_owes_has_one_step_and_no_other_has_any(
     desk: Desk, files: list[Any]

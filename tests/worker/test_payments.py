@@ -322,7 +322,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=EVENTS)
 def test_the_balance_is_the_newest_files_less_all_that_was_paid_since(desk: Desk, events: list[Any]) -> None:
     desk.do("TRUNCATE party, customer, address, consent, account, payment, reminder, contact_event, intake CASCADE")
