@@ -60,6 +60,7 @@ def _shape(needed: str, optional: str = "") -> _Shape:
 _CASE = _shape("case packs now actor customer account contact history holds consents", "expires")
 _CUSTOMER = _shape("zones zone_confirmed", "preferences")
 _PREFERENCES = _shape("", "blocked refused_channels")
+_BLOCKED_AT = "customer.preferences.blocked"
 _BLOCKED = _shape("days from until")
 _ACCOUNT = _shape("id days_past_due amount_minor currency")
 _CONTACT = _shape("channel address address_kind purpose")
@@ -129,15 +130,9 @@ def read_case(values: Json) -> Case:
         customer=_customer(_object(values["customer"], "customer")),
         account=_account(_object(values["account"], "account")),
         attempt=_attempt(_object(values["contact"], "contact")),
-        history=tuple(
-            _past(_object(entry, f"history[{i}]"), now, i)
-            for i, entry in enumerate(_list(values["history"], "history"))
-        ),
-        holds=tuple(_hold(_object(hold, f"holds[{i}]"), i) for i, hold in enumerate(_list(values["holds"], "holds"))),
-        consents=tuple(
-            _consent(_object(consent, f"consents[{i}]"), i)
-            for i, consent in enumerate(_list(values["consents"], "consents"))
-        ),
+        history=[_past(entry, now, i) for i, entry in enumerate(_list(values["history"], "history"))],
+        holds=[_hold(hold, i) for i, hold in enumerate(_list(values["holds"], "holds"))],
+        consents=[_consent(consent, i) for i, consent in enumerate(_list(values["consents"], "consents"))],
     )
 
 
@@ -159,26 +154,27 @@ def _customer(values: Json) -> CustomerFacts:
     return CustomerFacts(
         zones=zones,
         zone_confirmed=confirmed,
-        blocked=tuple(
-            _blocked(_object(row, f"customer.preferences.blocked[{i}]"), f"customer.preferences.blocked[{i}]")
-            for i, row in enumerate(_list(preferences.get("blocked", ()), "customer.preferences.blocked"))
-        ),
+        blocked=tuple(_blocked(row, i) for i, row in enumerate(_list(preferences.get("blocked", ()), _BLOCKED_AT))),
         refused_channels=frozenset(
-            _word(channel, _CHANNELS, "customer.preferences.refused_channels") for channel in refused
+            [_word(channel, _CHANNELS, "customer.preferences.refused_channels") for channel in refused]
         ),
     )
 
 
-def _blocked(values: Json, where: str) -> BlockedHours:
-    _check(values, _BLOCKED, where)
-    days = _texts(values, "days", f"{where}.days")
-    if not days:
-        raise LineError(f"{where}.days: is empty; name at least one of mon to sun")
-    return BlockedHours(
-        weekdays=frozenset(_word(day, _DAYS, f"{where}.days") for day in days),
-        since=_clock(values["from"], f"{where}.from"),
-        until=_clock(values["until"], f"{where}.until"),
-    )
+def _blocked(row: object, index: int) -> BlockedHours:
+    try:
+        values = _object(row, "the wish")
+        _check(values, _BLOCKED, "the wish")
+        days = _texts(values, "days", "days")
+        if not days:
+            raise LineError("days: is empty; name at least one of mon to sun")
+        return BlockedHours(
+            weekdays=frozenset([_word(day, _DAYS, "days") for day in days]),
+            since=_clock(values["from"], "from"),
+            until=_clock(values["until"], "until"),
+        )
+    except LineError as fault:
+        raise LineError(f"{_BLOCKED_AT}[{index}].{fault}") from None
 
 
 def _account(values: Json) -> AccountFacts:
@@ -210,23 +206,24 @@ def _attempt(values: Json) -> Attempt:
     )
 
 
-def _past(values: Json, now: datetime, index: int) -> PastContact:
+def _past(entry: object, now: datetime, index: int) -> PastContact:
     try:
+        values = _object(entry, "the entry")
         _check(values, _PAST, "the entry")
         at = _time(values["at"], "at")
         if at > now:
             raise LineError("at: lies in the future of now; correct one of them")
         return PastContact(
-            at=at,
-            channel=_word(values["channel"], _CHANNELS, "channel"),
-            outcome=_word(values["outcome"], _OUTCOMES, "outcome"),
-            accounts=_accounts(values),
-            address=_optional_text(values["address"], "address"),
-            direction=_word(values["direction"], _WAYS, "direction"),
-            purpose=_word(values.get("purpose", "reminder"), _PURPOSES, "purpose"),
-            actor=_word(values["actor"], _ACTORS, "actor"),
-            lender=_optional_text(values.get("lender"), "lender"),
-            household=_household(values.get("household")),
+            at,
+            _word(values["channel"], _CHANNELS, "channel"),
+            _word(values["outcome"], _OUTCOMES, "outcome"),
+            _accounts(values),
+            _optional_text(values["address"], "address"),
+            _word(values["direction"], _WAYS, "direction"),
+            _word(values.get("purpose", "reminder"), _PURPOSES, "purpose"),
+            _word(values["actor"], _ACTORS, "actor"),
+            _optional_text(values.get("lender"), "lender"),
+            _household(values.get("household")),
         )
     except LineError as fault:
         raise LineError(f"history[{index}].{fault}") from None
@@ -250,27 +247,33 @@ def _household(value: object) -> str | None:
     return _optional_text(value, "household")
 
 
-def _hold(values: Json, index: int) -> Hold:
-    where = f"holds[{index}]"
-    _check(values, _HOLD, where)
-    kind, channel = _word(values["kind"], _HOLDS, f"{where}.kind")
-    since = _time(values["from"], f"{where}.from")
-    until = None if values["until"] is None else _time(values["until"], f"{where}.until")
-    if until is not None and until <= since:
-        raise LineError(f"{where}.until: is not after from; swap or correct them")
-    return Hold(kind, _optional_text(values["account"], f"{where}.account"), since, until, channel)
+def _hold(row: object, index: int) -> Hold:
+    try:
+        values = _object(row, "the hold")
+        _check(values, _HOLD, "the hold")
+        kind, channel = _word(values["kind"], _HOLDS, "kind")
+        since = _time(values["from"], "from")
+        until = None if values["until"] is None else _time(values["until"], "until")
+        if until is not None and until <= since:
+            raise LineError("until: is not after from; swap or correct them")
+        return Hold(kind, _optional_text(values["account"], "account"), since, until, channel)
+    except LineError as fault:
+        raise LineError(f"holds[{index}].{fault}") from None
 
 
-def _consent(values: Json, index: int) -> Consent:
-    where = f"consents[{index}]"
-    _check(values, _CONSENT, where)
-    return Consent(
-        channel=_word(values["channel"], _CHANNELS, f"{where}.channel"),
-        address=_optional_text(values["address"], f"{where}.address"),
-        purpose=_word(values["purpose"], _PURPOSES, f"{where}.purpose"),
-        given=_time(values["given"], f"{where}.given"),
-        withdrawn=None if values["withdrawn"] is None else _time(values["withdrawn"], f"{where}.withdrawn"),
-    )
+def _consent(row: object, index: int) -> Consent:
+    try:
+        values = _object(row, "the consent")
+        _check(values, _CONSENT, "the consent")
+        return Consent(
+            _word(values["channel"], _CHANNELS, "channel"),
+            _optional_text(values["address"], "address"),
+            _word(values["purpose"], _PURPOSES, "purpose"),
+            _time(values["given"], "given"),
+            None if values["withdrawn"] is None else _time(values["withdrawn"], "withdrawn"),
+        )
+    except LineError as fault:
+        raise LineError(f"consents[{index}].{fault}") from None
 
 
 def _parsed(line: bytes) -> Json:
@@ -283,7 +286,7 @@ def _parsed(line: bytes) -> Json:
 
 def _check(values: Json, shape: _Shape, where: str) -> None:
     keys = values.keys()
-    if keys <= shape.known and keys >= shape.needed:
+    if keys == shape.known or (keys <= shape.known and keys >= shape.needed):
         return
     unknown = sorted(keys - shape.known)
     if unknown:
@@ -311,7 +314,7 @@ def _texts(values: Json, key: str, where: str, default: tuple[str, ...] | None =
     value = values.get(key, default)
     if value is default and default is not None:
         return default
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+    if not isinstance(value, list) or any([not isinstance(text, str) for text in value]):  # noqa: C419  half the time
         raise LineError(f"{where}: must be a list of texts")
     return tuple(value)
 
