@@ -222,6 +222,7 @@ def sweep(spine: Spine) -> Sweep:
                     [(row.party_id, row.reminder_id) for row in uncertain],
                     now=opening.now,
                 )
+        feedback.prove_uncertain(conn)
     if batches:
         log.warning("swept", batches=batches, uncertain=len(uncertain), back=back)
     return Sweep(batches, len(uncertain), back)

@@ -144,6 +144,22 @@ def test_proof_of_acceptance_ends_an_uncertain_reminder_as_sent(conn: psycopg.Co
     assert conn.execute("SELECT state FROM reminder WHERE reminder_id = %s", (reminder,)).fetchone() == ("sent",)
 
 
+@pytest.mark.parametrize(("kind", "ends_as"), [(EventKind.DELIVERED, "sent"), (EventKind.REJECTED, "uncertain")])
+def test_proof_that_came_before_the_worker_gave_up_is_found_by_the_sweep(
+    conn: psycopg.Connection, kind: EventKind, ends_as: str
+) -> None:
+    customer = a_customer(conn, KEYRING)
+    contact_id = a_contact(conn, customer)
+    a_reminder(conn, customer, an_account(conn, customer))
+    conn.execute("UPDATE reminder SET state = 'intended', contact_id = %s", (contact_id,))
+    fold_in(conn, a_receipt(customer, contact_id, kind))
+    conn.execute("UPDATE reminder SET state = 'uncertain', ended_at = business_now()")
+
+    feedback.prove_uncertain(conn)
+
+    assert conn.execute("SELECT state FROM reminder").fetchall() == [(ends_as,)]
+
+
 def test_a_receipt_about_an_unknown_contact_gets_a_second_look_and_no_third(conn: psycopg.Connection) -> None:
     customer = a_customer(conn, KEYRING)
     early = new_contact_id(TUESDAY_MORNING)

@@ -289,6 +289,7 @@ CREATE UNIQUE INDEX reminder_open ON reminder (party_id, account_id) WHERE state
 CREATE INDEX reminder_due ON reminder (lender_id, channel, shard, due_at) WHERE state = 'planned';
 CREATE INDEX reminder_next ON reminder (due_at) WHERE state = 'planned';
 CREATE INDEX reminder_batch ON reminder (batch_id) WHERE state = 'intended';
+CREATE INDEX reminder_uncertain ON reminder (ended_at) WHERE state = 'uncertain';
 CREATE INDEX reminder_account ON reminder (party_id, account_id, reminder_id);
 
 -- Every answer that was not yes: which rule, until when. (A yes is a contact.)
