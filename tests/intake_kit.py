@@ -60,7 +60,7 @@ class Desk:
     conn: psycopg.Connection[Any]
     folder: Path
     profile: str = "demo"
-    lines: list[str] = field(default_factory=list)
+    profiles: dict[str, str] = field(default_factory=lambda: dict(PROFILES))
 
     def file(self, *rows: dict[str, str], header: tuple[str, ...] = HEADER) -> Path:
         path = self.folder / "accounts.csv"
@@ -77,7 +77,7 @@ class Desk:
         return import_accounts(
             self.url,
             path,
-            load_profile(PROFILES, self.profile),
+            load_profile(self.profiles, self.profile),
             as_of=as_of,
             full=full,
             keyring=KEYRING,

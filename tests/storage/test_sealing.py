@@ -2,6 +2,7 @@ import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from hypothesis import given
@@ -114,8 +115,14 @@ def test_the_ring_does_not_show_its_keys() -> None:
 def test_the_key_file_is_made_once_for_its_owner_only_however_many_start_at_once(tmp_path: Path) -> None:
     path = tmp_path / "home" / "keys"
 
+    together = Barrier(8)
+
+    def start(_: int) -> Keyring:
+        together.wait(10)
+        return Keyring.load_or_create(path)
+
     with ThreadPoolExecutor(8) as pool:
-        rings = list(pool.map(lambda _: Keyring.load_or_create(path), range(16)))
+        rings = list(pool.map(start, range(8)))
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len({ring.lookup(AddressChannel.EMAIL, "a@b.example") for ring in rings}) == 1

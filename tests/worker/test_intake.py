@@ -384,6 +384,14 @@ def test_a_number_is_taken_as_written_with_its_country_and_zones(
     assert set(zones) <= set(where)
 
 
+def test_one_number_given_twice_is_one_address(desk: Desk) -> None:
+    desk.profiles["demo.toml"] += '\n[[address]]\nchannel = "phone"\nkind = "home"\nvalue = "push_token"\n'
+
+    desk.take(a_row(phone="+886900000101", push_token="0900-000-101"))
+
+    assert desk.all("SELECT kind FROM address WHERE channel = 'phone'") == [("mobile",)]
+
+
 def test_a_file_of_today_plans_from_now_and_an_older_one_from_its_own_end() -> None:
     now = datetime(2026, 3, 10, 8, tzinfo=UTC)
 
