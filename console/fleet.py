@@ -18,7 +18,7 @@ import psutil
 import structlog
 
 from config.settings import Settings, child_environment
-from worker import daemons
+from worker import daemons, engines
 from worker.app import QUEUES
 
 log = structlog.get_logger()
@@ -72,9 +72,11 @@ class Running:
     outbox: Path
     parts: tuple[Part, ...]
     logs: Path
+    settings: Settings = field(repr=False)
 
     def mend(self) -> None:
-        """Start parts again that died; each time a little later."""
+        """Start parts again that died, each time a little later; and the embedded engines, if somebody killed one."""
+        engines.ensure(self.settings)
         for part in self.parts:
             if part.is_running or time.monotonic() < part.not_before:
                 continue
@@ -139,7 +141,7 @@ def _start(settings: Settings, folder: Path, parts: list[Part], *, seed: int, li
             part.start()
     _remember(folder, parts)
     _wait_for_port(next(part for part in parts if part.name == "console"), settings.console_host, console_port)
-    return Running(console_url, sandbox_http, outbox, tuple(parts), folder)
+    return Running(console_url, sandbox_http, outbox, tuple(parts), folder, settings)
 
 
 def _part(settings: Settings, folder: Path, name: str, command: Sequence[str], changes: dict[str, str]) -> Part:

@@ -70,7 +70,7 @@ def publish(conn: Conn, bundle: Bundle, *, by: str) -> Release:
 
 
 def live_release(spine: Spine) -> Release:
-    """The live release. With sandbox providers what the folders hold is made live first: a rehearsal shows what one edits.
+    """The live release. With sandbox providers what the folders hold is made live first: one rehearses what one edits.
 
     With real providers only `duly release publish` changes it. Raises NoRelease when nothing is live.
     """

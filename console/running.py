@@ -19,7 +19,7 @@ from console.world import World
 from storage import lanes
 
 #: How often a fleet on the real clock is looked after.
-MEND_SECONDS = 0.5
+MEND_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ def serve(settings: Settings) -> None:
         stepped = lanes.stepped_clock(spine.conn)
         if stepped is not None:
             raise ClockRefused(
-                f"this database lives on a stepped clock ({stepped:%Y-%m-%d %H:%M} UTC): go on with --from and --until, "
-                "or take another DULY_HOME"
+                f"this database lives on a stepped clock ({stepped:%Y-%m-%d %H:%M} UTC): go on with --from and "
+                "--until, or take another DULY_HOME"
             )
         live_release(spine)
     with suppress(KeyboardInterrupt), _interruptible(), fleet(settings) as running:

@@ -25,6 +25,9 @@ LOOK_SECONDS = 0.004
 #: How often it wakes the fleet again, in case a wake-up was lost.
 NUDGE_SECONDS = 0.25
 
+#: A moment that lasts longer may be waiting for a part that died.
+MEND_SECONDS = 2.0
+
 #: A moment that takes longer than this is reported, and waited for.
 SLOW_SECONDS = 60.0
 
@@ -54,7 +57,8 @@ def step_through(
     present = lanes.stepped_clock(conn)
     if present is not None and present > start:
         raise ClockRefused(
-            f"this database already lives at {present:%Y-%m-%d %H:%M} UTC: start there or later, or take another DULY_HOME"
+            f"this database already lives at {present:%Y-%m-%d %H:%M} UTC: start there or later, or take another "
+            "DULY_HOME"
         )
     if until <= start:
         raise ClockRefused("the run would end before it begins: --until must be after --from")
@@ -80,7 +84,7 @@ def _settle(conn: Conn, world: World, mend: Callable[[], None]) -> None:
 
     The ledger is asked twice around the sandbox, since an answer that was on its way may have made new work.
     """
-    nudged = 0.0
+    nudged, mended = 0.0, time.monotonic()
     warned = time.monotonic() + SLOW_SECONDS
     while True:
         if not any(lanes.stillness(conn)) and world.is_quiet() and not any(lanes.stillness(conn)):
@@ -88,8 +92,10 @@ def _settle(conn: Conn, world: World, mend: Callable[[], None]) -> None:
         now = time.monotonic()
         if now - nudged > NUDGE_SECONDS:
             tasks.publish(look(conn))
-            mend()
             nudged = now
+        if now - mended > MEND_SECONDS:
+            mend()
+            mended = now
         if now > warned:
             log.warning("moment_takes_long", **lanes.stillness(conn)._asdict())
             warned = now + SLOW_SECONDS

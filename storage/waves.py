@@ -1,4 +1,8 @@
-"""Stamp a wave just before its first byte, and record what became of it."""
+"""Stamp a wave just before its first byte, and record what became of it.
+
+`coalesce(r.state)` keeps these updates on the primary key. Statistics are taken when hardly any row is `intended`, so
+the planner would walk the partial index of all that are for each row of the wave (measured: 50 ms instead of 1).
+"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -16,6 +20,7 @@ class Result(NamedTuple):
     party_id: int
     contact_id: UUID
     intended_at: datetime
+    reminder_ids: tuple[int, ...]
     kind: EventKind
     state: ReminderState
     provider: str | None
@@ -28,17 +33,16 @@ class Result(NamedTuple):
 def stamp(
     conn: Conn,
     batch_id: UUID,
-    wave: Sequence[tuple[int, UUID, datetime | None]],
+    wave: Sequence[tuple[int, int, UUID, datetime | None]],
     *,
     lease: timedelta,
 ) -> list[UUID] | None:
     """Stamp a wave just before its first byte; the contacts that may go, or None when the lease is lost.
 
     One statement renews the lease (database clock) and checks per contact that it still stands, that nothing is paused,
-    that its window has not closed, and that the party's stop epoch is what was judged. `wave` holds party, contact and
-    the end of its window.
+    that its window has not closed, and that the party's stop epoch is what was judged. `wave` holds, per
+    reminder, its party, itself, its contact and the end of the window.
     """
-    parties, contacts, window_ends = transpose(wave, 3)
     row = conn.execute(
         """
         WITH lease AS (
@@ -47,10 +51,11 @@ def stamp(
             RETURNING batch_id
         ), stamped AS (
             UPDATE reminder r SET stamped_at = clock_timestamp()
-            FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[]) AS v(party_id, contact_id, window_ends),
-                 party p, lease
-            WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id AND r.batch_id = lease.batch_id
-              AND r.state = 'intended' AND r.stamped_at IS NULL
+            FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::timestamptz[])
+                 AS v(party_id, reminder_id, contact_id, window_ends), party p, lease
+            WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
+              AND r.batch_id = lease.batch_id
+              AND coalesce(r.state) = 'intended' AND r.stamped_at IS NULL
               AND p.party_id = r.party_id AND p.stop_epoch = r.judged_epoch
               AND (v.window_ends IS NULL OR v.window_ends > business_now())
               AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', r.lender_id))
@@ -58,7 +63,7 @@ def stamp(
         )
         SELECT (SELECT count(*) FROM lease), coalesce((SELECT array_agg(DISTINCT contact_id) FROM stamped), '{}')
         """,
-        (lease, batch_id, parties, contacts, window_ends),
+        (lease, batch_id, *transpose(wave, 4)),
         binary=True,
     ).fetchone()
     assert row is not None
@@ -77,7 +82,7 @@ def release_unstamped(conn: Conn, batch_id: UUID, contacts: Sequence[tuple[int, 
                                   due_at = business_now(), reason = %s
             FROM unnest(%s::bigint[], %s::uuid[]) AS v(party_id, contact_id)
             WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id AND r.batch_id = %s
-              AND r.state = 'intended' AND r.stamped_at IS NULL
+              AND coalesce(r.state) = 'intended' AND r.stamped_at IS NULL
             RETURNING r.reminder_id
         ), noted AS (
             INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
@@ -121,11 +126,19 @@ def _end(conn: Conn, results: Sequence[Result]) -> None:
     conn.execute(
         """
         UPDATE reminder r SET state = v.state, reason = v.code, ended_at = business_now()
-        FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::text[]) AS v(party_id, contact_id, state, code)
-        WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id
+        FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::text[], %s::text[])
+             AS v(party_id, reminder_id, contact_id, state, code)
+        WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
           AND (r.state = 'intended' OR r.state = 'uncertain' AND v.state = 'sent')
         """,
-        transpose([(r.party_id, r.contact_id, r.state.value, r.code) for r in results], 4),
+        transpose(
+            [
+                (r.party_id, reminder, r.contact_id, r.state.value, r.code)
+                for r in results
+                for reminder in r.reminder_ids
+            ],
+            5,
+        ),
     )
 
 
@@ -137,11 +150,19 @@ def _go_back(conn: Conn, results: Sequence[Result]) -> None:
         UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, judged_epoch = NULL,
                               stamped_at = NULL, due_at = business_now() + v.wait, reason = v.code,
                               attempt = r.attempt + v.cost
-        FROM unnest(%s::bigint[], %s::uuid[], %s::interval[], %s::text[], %s::smallint[])
-             AS v(party_id, contact_id, wait, code, cost)
-        WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id AND r.state = 'intended'
+        FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::interval[], %s::text[], %s::smallint[])
+             AS v(party_id, reminder_id, contact_id, wait, code, cost)
+        WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
+          AND coalesce(r.state) = 'intended'
         """,
-        transpose([(r.party_id, r.contact_id, r.wait, r.code, int(r.costs_attempt)) for r in results], 5),
+        transpose(
+            [
+                (r.party_id, reminder, r.contact_id, r.wait, r.code, int(r.costs_attempt))
+                for r in results
+                for reminder in r.reminder_ids
+            ],
+            6,
+        ),
     )
 
 

@@ -73,10 +73,14 @@ def result_of(letter: Letter, answer: Answer, *, provider: str | None) -> Result
             )  # fmt: skip
         case ChannelError() if attempt >= MOST_ATTEMPTS:
             return _result(letter, EventKind.REJECTED, ReminderState.FAILED, provider, code=answer.code)
+        case Rejected(
+            retire_address=False, opted_out=False
+        ):  # not the address: the words or the route, and they stay as they are
+            return _result(letter, EventKind.REJECTED, ReminderState.FAILED, provider, code=answer.code)
         case TryLater():
             wait = answer.after or min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT)
             return _result(letter, EventKind.REJECTED, ReminderState.PLANNED, provider, code=answer.code, wait=wait)
-        case _:  # Rejected: judged again at once, for the next channel
+        case _:  # the address is dead, or its owner has opted out: judged again at once, for the next one
             return _result(letter, EventKind.REJECTED, ReminderState.PLANNED, provider, code=answer.code)
 
 
@@ -93,12 +97,18 @@ def _result(
 ) -> Result:
     intent = letter.intent
     return Result(
-        intent.party_id, intent.contact_id, intent.intended_at, kind, state, provider, ref, code, wait, costs_attempt
-    )
+        intent.party_id, intent.contact_id, intent.intended_at, tuple(each.reminder_id for each in intent.accounts),
+        kind, state, provider, ref, code, wait, costs_attempt,
+    )  # fmt: skip
+
+
+def opted_out_by(letter: Letter, answer: Answer) -> bytes | None:
+    """The look-up hash of the address whose owner, says the provider, wants nothing more from us."""
+    return letter.intent.address_lookup if isinstance(answer, Rejected) and answer.opted_out else None
 
 
 def retired_by(letter: Letter, answer: Answer) -> tuple[int, int, str] | None:
     """The address that this answer ends, as (party, address, reason)."""
-    if isinstance(answer, Rejected) and letter.intent.address_id is not None:
+    if isinstance(answer, Rejected) and answer.retire_address and letter.intent.address_id is not None:
         return letter.intent.party_id, letter.intent.address_id, answer.code
     return None
