@@ -161,7 +161,12 @@ def _plain_status(status: Status) -> dict[str, Any]:
 
 
 def _status_screen(status: Status) -> Group:
-    return Group(_facts_table(status), "", _lanes_table(status), "", _contacts_table(status))
+    shown: list[Table | str] = [_facts_table(status)]
+    if status.lanes:
+        shown += ["", _lanes_table(status)]
+    if status.contacts:
+        shown += ["", _contacts_table(status)]
+    return Group(*shown)
 
 
 def _facts_table(status: Status) -> Table:
