@@ -3,7 +3,7 @@
 What is new goes straight in (`storage/fresh.py`), in the same transaction.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
@@ -254,8 +254,10 @@ def recall_missing(conn: Conn, lenders: Iterable[str]) -> list[tuple[int, int]]:
     return accounts
 
 
-def add_lenders(conn: Conn, lenders: Iterable[str]) -> None:
+def add_lenders(conn: Conn, lenders: Collection[str]) -> None:
     """Make lenders known to the ledger."""
+    if not lenders:
+        return
     conn.execute("INSERT INTO lender (lender_id) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (sorted(lenders),))
 
 

@@ -73,8 +73,11 @@ def import_accounts(
     with CsvFile(file, delimiter=profile.delimiter, progress=progress) as source, Rejects(rejects_path) as rejects:
         source.require([column.header for column in profile.columns], promised_by=f"profile {profile.id!r}")
         accounts = AccountsFile(profile, as_of, source, rejects, keyring, lenders)
-        with database.connect(conn_url, application_name="duly import") as conn:
-            return _Intake(conn, accounts, keyring, ladders).take_in(full=full)
+        with (
+            database.connect(conn_url, application_name="duly import") as conn,
+            database.connect(conn_url, application_name="duly import, reading", autocommit=True) as reading,
+        ):
+            return _Intake(conn, reading, accounts, keyring, ladders).take_in(full=full)
 
 
 def planning_moment(as_of: datetime, now: datetime) -> datetime:
@@ -90,13 +93,21 @@ class _Where(NamedTuple):
 
 
 class _Intake:
-    """One file on its way into the ledger."""
+    """One file on its way into the ledger.
 
-    def __init__(self, conn: Conn, source: AccountsFile, keyring: Keyring, ladders: Mapping[str, Ladder]) -> None:
-        self._conn, self._source, self._keyring, self._ladders = conn, source, keyring, ladders
+    Everything is written by one transaction on `conn`. `reading` sees the ledger as it was before the file: what the
+    file itself has brought so far is remembered here, so that a chunk need not wait for the one before it.
+    """
+
+    def __init__(
+        self, conn: Conn, reading: Conn, source: AccountsFile, keyring: Keyring, ladders: Mapping[str, Ladder]
+    ) -> None:
+        self._conn, self._reading = conn, reading
+        self._source, self._keyring, self._ladders = source, keyring, ladders
         self._as_of = source.as_of_moment
         self._said_by = f"profile:{source.profile.id}"
         self._lenders: set[str] = set()
+        self._made: dict[tuple[str, str], CustomerIds] = {}
         self._new_customers = self._new_accounts = self._unchanged = self._stale = self._planned = 0
 
     def take_in(self, *, full: bool) -> IntakeReport:
@@ -115,24 +126,22 @@ class _Intake:
         return report
 
     def _read(self) -> None:
-        """Take the file in by the chunk: while the database writes one, the next is read and checked.
-
-        The connection is never used by two threads at once: whoever wants it waits for the write.
-        """
+        """Take the file in by the chunk: while the database writes one, the next is read, checked and sealed."""
         with ThreadPoolExecutor(1, thread_name_prefix="intake-writer") as writer:
             writing: Future[None] | None = None
             for rows in self._source.chunks():
+                sorted_out = self._sorted_out(rows)
                 if writing is not None:
                     writing.result()
-                writing = writer.submit(self._write, *self._sorted_out(rows))
+                writing = writer.submit(self._write, *sorted_out)
             if writing is not None:
                 writing.result()
 
-    def _sorted_out(self, rows: Sequence[Taken]) -> tuple[Fresh, intake.Staged]:
-        """What a chunk of rows has that is new, and what it changes."""
-        customers = intake.known_customers(self._conn, {row.key for row in rows})
+    def _sorted_out(self, rows: Sequence[Taken]) -> tuple[set[str], Fresh, intake.Staged]:
+        """What a chunk of rows has that is new (its lenders, its customers and debts), and what it changes."""
+        customers = intake.known_customers(self._reading, {row.key for row in rows})
         accounts = intake.known_accounts(
-            self._conn, {(row.customer.lender_id, debt.ref) for row in rows for debt, _ in row.accounts}
+            self._reading, {(row.customer.lender_id, debt.ref) for row in rows for debt, _ in row.accounts}
         )
         changed, fresh = intake.Staged(), Fresh()
         changed.seen += [(row.customer.lender_id, debt.ref) for row in rows for debt, _ in row.accounts]
@@ -151,11 +160,13 @@ class _Intake:
                     self._add_account(fresh, row, debt, row_hash, where)
                 else:
                     self._stage_account(changed, ref, debt, row_hash, accounts[ref])
-        self._add_lenders(admitted)
         changed.seen += self._source.faulty_accounts()
-        return fresh, changed
+        lenders = {row.customer.lender_id for row in admitted} - self._lenders
+        self._lenders |= lenders
+        return lenders, fresh, changed
 
-    def _write(self, fresh: Fresh, changed: intake.Staged) -> None:
+    def _write(self, lenders: set[str], fresh: Fresh, changed: intake.Staged) -> None:
+        intake.add_lenders(self._conn, lenders)
         fresh.write(self._conn)
         intake.stage(self._conn, changed)
 
@@ -166,22 +177,19 @@ class _Intake:
         accounts: Mapping[tuple[str, str], KnownAccount],
     ) -> "_Where":
         """Numbers for all that is new in a chunk, beside those of the customers that are known."""
-        new_customers = list(dict.fromkeys(row.key for row in rows if row.key not in customers))
+        new_customers = list(
+            dict.fromkeys(row.key for row in rows if row.key not in customers and row.key not in self._made)
+        )
         refs = ((row.customer.lender_id, debt.ref) for row in rows for debt, _ in row.accounts)
         new_accounts = [ref for ref in refs if ref not in accounts]
-        people, debts = new_ids(self._conn, customers=len(new_customers), accounts=len(new_accounts))
+        people, debts = new_ids(self._reading, customers=len(new_customers), accounts=len(new_accounts))
         self._new_customers += len(new_customers)
         self._new_accounts += len(new_accounts)
+        self._made.update(zip(new_customers, people, strict=True))
         return _Where(
-            {key: known.ids for key, known in customers.items()} | dict(zip(new_customers, people, strict=True)),
+            {row.key: customers[row.key].ids if row.key in customers else self._made[row.key] for row in rows},
             dict(zip(new_accounts, debts, strict=True)),
         )
-
-    def _add_lenders(self, rows: Sequence[Taken]) -> None:
-        lenders = {row.customer.lender_id for row in rows} - self._lenders
-        if lenders:
-            intake.add_lenders(self._conn, lenders)
-            self._lenders |= lenders
 
     def _add_customer(self, fresh: Fresh, row: Taken, ids: CustomerIds) -> None:
         customer = row.customer
