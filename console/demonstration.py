@@ -29,6 +29,12 @@ from worker import engines
 #: The first day of the demonstration: a Sunday, so that the first Monday shows quiet hours and late entrants alike.
 FIRST_DAY = date(2026, 3, 1)
 
+#: Timelines want room, also where the output goes to a file.
+WIDTH = 130
+
+#: The portfolio is true at the end of the day before.
+EVE = FIRST_DAY - timedelta(days=1)
+
 
 class Sample(NamedTuple):
     """A message as the sandbox received it."""
@@ -41,7 +47,7 @@ class Sample(NamedTuple):
 
 def run(settings: Settings, *, accounts: int, seed: int, weeks: int) -> None:
     """Import, live, show, and leave nothing running. Works in a home of its own, made anew each time."""
-    console = Console()
+    console = Console(width=max(WIDTH, Console().width))
     began = monotonic()
     home = settings.home / "demo"
     settings = configuration.adopt(configuration.for_a_demonstration(settings, home))
@@ -58,9 +64,9 @@ def run(settings: Settings, *, accounts: int, seed: int, weeks: int) -> None:
 
 def _live(console: Console, settings: Settings, *, accounts: int, seed: int, weeks: int) -> None:
     file = settings.home / "portfolio.csv"
-    customers = write_portfolio(file, accounts=accounts, as_of=FIRST_DAY, seed=seed)
+    customers = write_portfolio(file, accounts=accounts, as_of=EVE, seed=seed)
     console.print(f"[bold]1.[/] A portfolio of {accounts:,} accounts of {customers:,} people, made up: {file}")
-    report = take_in(settings, file, profile="demo", as_of=FIRST_DAY, rejects=settings.home / "portfolio.rejects.csv")
+    report = take_in(settings, file, profile="demo", as_of=EVE, rejects=settings.home / "portfolio.rejects.csv")
     console.print(
         f"[bold]2.[/] Imported: {report.accounts_new:,} accounts sealed, {report.planned:,} first steps planned, "
         f"{report.rejected} rows rejected."

@@ -122,7 +122,8 @@ def _start(settings: Settings, folder: Path, parts: list[Part], *, seed: int, li
         sandbox.command = _sandbox_command(
             outbox, console_url, seed, lifelike, http_port=http_port or 0, smtp_port=smtp_port or 0
         )
-    level = ["--loglevel", settings.log_level]
+    # Celery says two lines for every wake-up: only who debugs wants them.
+    level = ["--loglevel", settings.log_level if settings.log_level == "DEBUG" else "WARNING"]
     celery = [sys.executable, "-m", "celery", "-A", "worker.app", "--quiet"]
     parts += [
         _part(settings, folder, "console", [sys.executable, "-m", "console.serve"], changes),

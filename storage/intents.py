@@ -138,7 +138,7 @@ def write_intents(conn: Conn, batch_id: UUID, intents: Sequence[Intent]) -> None
         """
         UPDATE reminder r SET state = 'intended', contact_id = v.contact_id, batch_id = %s, judged_epoch = v.epoch,
                               stamped_at = NULL, reason = NULL
-        FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::bigint[]) AS v(party_id, reminder_id, contact_id, epoch)
+        FROM unnest(%b::bigint[], %b::bigint[], %b::uuid[], %b::bigint[]) AS v(party_id, reminder_id, contact_id, epoch)
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.state = 'planned'
         """,
         (batch_id, *transpose(rows, 4)),
@@ -188,7 +188,7 @@ def postpone(conn: Conn, rows: Sequence[Postponed]) -> None:
     conn.execute(
         """
         UPDATE reminder r SET due_at = v.due_at, reason = v.reason, channel = v.channel
-        FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[], %s::text[], %s::text[])
+        FROM unnest(%b::bigint[], %b::bigint[], %b::timestamptz[], %b::text[], %b::text[])
              AS v(party_id, reminder_id, due_at, reason, channel)
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.state = 'planned'
         """,
@@ -203,7 +203,7 @@ def end(conn: Conn, rows: Sequence[Ended], *, at: datetime) -> None:
     conn.execute(
         """
         UPDATE reminder r SET state = v.state, reason = v.reason, ended_at = %s
-        FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[]) AS v(party_id, reminder_id, state, reason)
+        FROM unnest(%b::bigint[], %b::bigint[], %b::text[], %b::text[]) AS v(party_id, reminder_id, state, reason)
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.state = 'planned'
         """,
         (at, *transpose([(r.party_id, r.reminder_id, r.state.value, r.reason) for r in rows], 4)),
@@ -223,8 +223,8 @@ def plan(conn: Conn, rows: Sequence[NewReminder]) -> int:
         """
         INSERT INTO reminder (party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for, due_at,
                               expires_at)
-        SELECT v.* FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-                               %s::smallint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[])
+        SELECT v.* FROM unnest(%b::bigint[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+                               %b::smallint[], %b::timestamptz[], %b::timestamptz[], %b::timestamptz[])
                AS v(party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for, due_at,
                     expires_at)
         JOIN account a ON a.party_id = v.party_id AND a.account_id = v.account_id

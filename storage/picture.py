@@ -1,10 +1,12 @@
 """What a drain reads: the lanes that are due, the parties it locks, and all that the judge needs to know of them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, LiteralString, NamedTuple
 
-from domain.lane import Lane
+from domain.channel import Channel
+from domain.lane import SHARDS, Lane
 from storage.rows import Conn
 
 
@@ -110,12 +112,27 @@ class Picture(NamedTuple):
 
 
 def due_lanes(conn: Conn) -> list[Lane]:
-    """Lanes that have work due at business time, longest waiting first; not the paused, nor those in a worker's hands.
+    """Lanes to wake, longest waiting first: of each lender and channel, one for every few reminders that are due.
 
-    Skips from lane to lane through the partial index: a probe per lane, however many reminders wait.
+    Not the paused, nor those in a worker's hands. Skips from lane to lane through the partial index: a probe per lane,
+    however many reminders wait. A drain takes from the lanes beside its own what does not fill its batch, so a handful
+    of reminders in sixteen lanes needs one worker and not sixteen.
     """
-    rows = conn.execute(_DUE_LANES).fetchall()
-    return [Lane.parse(f"{lender}:{channel}:{shard}") for lender, channel, shard in rows]
+    rows = conn.execute(_DUE_LANES, (ENOUGH,)).fetchall()
+    waiting: Counter[tuple[str, str]] = Counter()
+    for lender, channel, _, count in rows:
+        waiting[lender, channel] += count
+    woken: Counter[tuple[str, str]] = Counter()
+    lanes: list[Lane] = []
+    for lender, channel, shard, _ in rows:
+        if woken[lender, channel] * ENOUGH < waiting[lender, channel]:
+            woken[lender, channel] += 1
+            lanes.append(Lane(lender, Channel(channel), shard))
+    return lanes
+
+
+#: So many due reminders are worth a wake-up of their own.
+ENOUGH = 32
 
 
 _LANES: LiteralString = """
@@ -135,7 +152,11 @@ _LANES: LiteralString = """
 """
 
 _DUE_LANES: LiteralString = f"""
-    SELECT l.lender_id, l.channel, l.shard FROM ({_LANES}) l
+    SELECT l.lender_id, l.channel, l.shard, waiting.n FROM ({_LANES}) l, LATERAL (
+        SELECT count(*) AS n FROM (
+            SELECT 1 FROM reminder r
+            WHERE r.state = 'planned' AND r.lender_id = l.lender_id AND r.channel = l.channel AND r.shard = l.shard
+              AND r.due_at <= business_now() LIMIT %s) few) waiting
     WHERE l.due_at <= business_now()
       AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', l.lender_id))
       AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.ended_at IS NULL AND b.lease_until > clock_timestamp()
@@ -158,22 +179,26 @@ def open_drain(conn: Conn, lender_id: str) -> Opening:
 
 
 def lock_parties(conn: Conn, lane: Lane, *, now: datetime, limit: int) -> dict[int, int]:
-    """Lock up to `limit` parties with something due in the lane; their stop epochs by party.
+    """Lock up to `limit` parties with something due in the lane, then in those beside it; their stop epochs by party.
 
     Locked in party order, skipping those that another transaction holds. What is read *after* this statement is
     current, since every writer of these rows takes the same lock first.
     """
+    shards = [lane.shard, *(shard for shard in range(SHARDS) if shard != lane.shard)]
     rows = conn.execute(
         """
         SELECT p.party_id, p.stop_epoch FROM party p
         WHERE p.party_id IN (
-            SELECT r.party_id FROM reminder r
-            WHERE r.state = 'planned' AND r.lender_id = %s AND r.channel = %s AND r.shard = %s AND r.due_at <= %s
-            ORDER BY r.due_at LIMIT %s)
+            SELECT due.party_id FROM unnest(%b::smallint[]) AS s(shard), LATERAL (
+                SELECT r.party_id FROM reminder r
+                WHERE r.state = 'planned' AND r.lender_id = %s AND r.channel = %s AND r.shard = s.shard
+                  AND r.due_at <= %s
+                ORDER BY r.due_at LIMIT %s) due
+            LIMIT %s)
         ORDER BY p.party_id
         FOR NO KEY UPDATE SKIP LOCKED
         """,
-        (lane.lender, lane.channel.value, lane.shard, now, limit),
+        (shards, lane.lender, lane.channel.value, now, limit, limit),
     ).fetchall()
     return dict(rows)
 

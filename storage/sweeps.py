@@ -102,7 +102,7 @@ def owed_after(conn: Conn, reminders: Sequence[tuple[int, int]]) -> list[OwedRow
                a.currency, c.zones,
                ARRAY(SELECT DISTINCT d.channel FROM address d WHERE d.party_id = c.party_id
                      AND d.customer_id = c.customer_id AND d.retired_at IS NULL)
-        FROM unnest(%s::bigint[], %s::bigint[]) AS v(party_id, reminder_id)
+        FROM unnest(%b::bigint[], %b::bigint[]) AS v(party_id, reminder_id)
         JOIN reminder r USING (party_id, reminder_id)
         JOIN account a ON a.party_id = r.party_id AND a.account_id = r.account_id
         JOIN customer c ON c.party_id = a.party_id AND c.customer_id = a.customer_id

@@ -51,7 +51,7 @@ def stamp(
             RETURNING batch_id
         ), stamped AS (
             UPDATE reminder r SET stamped_at = clock_timestamp()
-            FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::timestamptz[])
+            FROM unnest(%b::bigint[], %b::bigint[], %b::uuid[], %b::timestamptz[])
                  AS v(party_id, reminder_id, contact_id, window_ends), party p, lease
             WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
               AND r.batch_id = lease.batch_id
@@ -80,14 +80,14 @@ def release_unstamped(conn: Conn, batch_id: UUID, contacts: Sequence[tuple[int, 
         WITH back AS (
             UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, judged_epoch = NULL,
                                   due_at = business_now(), reason = %s
-            FROM unnest(%s::bigint[], %s::uuid[]) AS v(party_id, contact_id)
+            FROM unnest(%b::bigint[], %b::uuid[]) AS v(party_id, contact_id)
             WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id AND r.batch_id = %s
               AND coalesce(r.state) = 'intended' AND r.stamped_at IS NULL
             RETURNING r.reminder_id
         ), noted AS (
             INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
             SELECT v.party_id, v.contact_id, v.intended_at, 'released', 'released', business_now(), %s
-            FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[]) AS v(party_id, contact_id, intended_at)
+            FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[]) AS v(party_id, contact_id, intended_at)
             ON CONFLICT DO NOTHING
         )
         SELECT reminder_id FROM back
@@ -110,7 +110,7 @@ def record(conn: Conn, results: Sequence[Result]) -> None:
                                    code)
         SELECT v.party_id, v.contact_id, v.intended_at, v.kind, 'dispatch', business_now(), v.provider,
                v.provider_ref, v.code
-        FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[])
+        FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[], %b::text[], %b::text[], %b::text[], %b::text[])
              AS v(party_id, contact_id, intended_at, kind, provider, provider_ref, code)
         ON CONFLICT DO NOTHING
         """,
@@ -126,7 +126,7 @@ def _end(conn: Conn, results: Sequence[Result]) -> None:
     conn.execute(
         """
         UPDATE reminder r SET state = v.state, reason = v.code, ended_at = business_now()
-        FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::text[], %s::text[])
+        FROM unnest(%b::bigint[], %b::bigint[], %b::uuid[], %b::text[], %b::text[])
              AS v(party_id, reminder_id, contact_id, state, code)
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
           AND (r.state = 'intended' OR r.state = 'uncertain' AND v.state = 'sent')
@@ -150,7 +150,7 @@ def _go_back(conn: Conn, results: Sequence[Result]) -> None:
         UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, judged_epoch = NULL,
                               stamped_at = NULL, due_at = business_now() + v.wait, reason = v.code,
                               attempt = r.attempt + v.cost
-        FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::interval[], %s::text[], %s::smallint[])
+        FROM unnest(%b::bigint[], %b::bigint[], %b::uuid[], %b::interval[], %b::text[], %b::smallint[])
              AS v(party_id, reminder_id, contact_id, wait, code, cost)
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
           AND coalesce(r.state) = 'intended'
@@ -173,7 +173,7 @@ def retire_addresses(conn: Conn, rows: Sequence[tuple[int, int, str]]) -> None:
     conn.execute(
         """
         UPDATE address a SET retired_at = business_now(), retired_reason = v.reason
-        FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS v(party_id, address_id, reason)
+        FROM unnest(%b::bigint[], %b::bigint[], %b::text[]) AS v(party_id, address_id, reason)
         WHERE a.party_id = v.party_id AND a.address_id = v.address_id AND a.retired_at IS NULL
         """,
         transpose(rows, 3),

@@ -30,7 +30,7 @@ OURS: Final = frozenset({"queue_name", "task_name", "worker_name", "file_name", 
 FEWEST_DIGITS: Final = 7
 
 #: Libraries that tell at INFO what concerns only themselves.
-CHATTY: Final = ("alembic.runtime.migration",)
+CHATTY: Final = ("alembic.runtime.migration", "celery.app.trace", "celery.worker.strategy", "celery.beat")
 
 HIDDEN: Final = "[hidden]"
 
