@@ -53,11 +53,15 @@ def show(figures: Sequence[Figure]) -> None:
         table.add_column(heading, justify="left" if heading in ("", "unit") else "right")
     for f in figures:
         table.add_row(
-            f.name, f"{f.ours:,.0f}", f"{f.yardstick:,.0f}", f.yardstick_name, f"{f.ratio:.2f}",
+            f.name, _short(f.ours), _short(f.yardstick), f.yardstick_name, f"{f.ratio:.2f}",
             f"{f.goal:g}" if f.goal else "", f.unit, f"{f.cpu_us:,.0f}" if f.cpu_us else "",
             f"{f.yardstick_cpu_us:,.0f}" if f.yardstick_cpu_us else "", str(f.rounds),
         )  # fmt: skip
     Console(width=140).print(table)
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}"
 
 
 def save(figures: Sequence[Figure]) -> Path:

@@ -40,8 +40,8 @@ from worker.wiring import NoProviders
 
 #: What a person can mend: told in a sentence, without a trace.
 FAILURES = (
-    EngineFailed, DatabaseDown, NewerSchema, SchemaMissing, FleetFailed, NoRelease, NoProviders, ShapeError, ConfigError,
-    BadRelease, PackError, CopyError, KeyringError,
+    EngineFailed, DatabaseDown, NewerSchema, SchemaMissing, FleetFailed, NoRelease, NoProviders, ShapeError,
+    ConfigError, BadRelease, PackError, CopyError, KeyringError,
 )  # fmt: skip
 MISUSES = (BadSettings, ClockRefused, NoSuchRelease)
 

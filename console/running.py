@@ -17,6 +17,7 @@ from console.output import print_json
 from console.stepping import ClockRefused, Stepped, step_through
 from console.world import World
 from storage import lanes
+from worker import engines
 
 #: How often a fleet on the real clock is looked after.
 MEND_SECONDS = 1.0
@@ -46,6 +47,7 @@ def serve(settings: Settings) -> None:
                 "--until, or take another DULY_HOME"
             )
         live_release(spine)
+    engines.require_broker(settings)
     with suppress(KeyboardInterrupt), _interruptible(), fleet(settings) as running:
         _say_where(running)
         while True:
@@ -59,6 +61,7 @@ def rehearse(settings: Settings, span: Span, *, as_json: bool = False) -> Steppe
         raise ClockRefused("the stepped clock is for rehearsals: it is refused while DULY_PROVIDERS is live")
     if span.until <= span.start:
         raise ClockRefused("the run would end before it begins: --until must not be before --from")
+    engines.require_broker(settings)
     console = Console(stderr=True)
     with enter(settings) as spine:
         live_release(spine)
@@ -68,7 +71,7 @@ def rehearse(settings: Settings, span: Span, *, as_json: bool = False) -> Steppe
             world = World(running.sandbox_http, seed=span.seed, people=span.people)
             with _bar(console, span) as progress:
                 done = step_through(
-                    spine.conn, world, start=span.start, until=span.until, progress=progress, mend=running.mend
+                    spine, world, start=span.start, until=span.until, progress=progress, mend=running.mend
                 )
     if as_json:
         print_json({"schema": 1, "moments": done.moments, "seconds": round(done.seconds, 3)})

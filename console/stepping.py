@@ -8,14 +8,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import structlog
 
 from console.world import World
 from storage import lanes
-from storage.rows import Conn
 from worker import tasks
 from worker.ticking import look
+from worker.wiring import Spine
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ class Stepped:
 
 
 def step_through(
-    conn: Conn,
+    spine: Spine,
     world: World,
     *,
     start: datetime,
@@ -54,7 +55,7 @@ def step_through(
     mend: Callable[[], None],
 ) -> Stepped:
     """Live from `start` to `until`, moment by moment. Raises ClockRefused when the clock would run backwards."""
-    present = lanes.stepped_clock(conn)
+    present = lanes.stepped_clock(spine.conn)
     if present is not None and present > start:
         raise ClockRefused(
             f"this database already lives at {present:%Y-%m-%d %H:%M} UTC: start there or later, or take another "
@@ -62,41 +63,44 @@ def step_through(
         )
     if until <= start:
         raise ClockRefused("the run would end before it begins: --until must be after --from")
+    do = partial(spine.persist, meanwhile=mend)
     began, moments, now = time.monotonic(), 0, start
     while True:
-        lanes.step_clock(conn, now)
+        do(partial(lanes.step_clock, to=now))
         moments += 1
-        _settle(conn, world, mend)
-        while world.act(conn, now):
-            _settle(conn, world, mend)
+        _settle(spine, world, mend)
+        while do(partial(world.act, now=now)):
+            _settle(spine, world, mend)
         progress(now)
-        coming = [moment for moment in (lanes.next_moment(conn), world.next_moment(now)) if moment is not None]
+        coming = [moment for moment in (do(lanes.next_moment), world.next_moment()) if moment is not None]
         if not coming or min(coming) >= until:
             break
         now = max(min(coming), now)
-    lanes.step_clock(conn, until)
-    _settle(conn, world, mend)
+    do(partial(lanes.step_clock, to=until))
+    _settle(spine, world, mend)
     return Stepped(moments, time.monotonic() - began)
 
 
-def _settle(conn: Conn, world: World, mend: Callable[[], None]) -> None:
+def _settle(spine: Spine, world: World, mend: Callable[[], None]) -> None:
     """Wait until nothing is left to do: no batch, no due reminder, no inbox event, no job, no pending callback.
 
     The ledger is asked twice around the sandbox, since an answer that was on its way may have made new work.
     """
+    do = partial(spine.persist, meanwhile=mend)
     nudged, mended = 0.0, time.monotonic()
     warned = time.monotonic() + SLOW_SECONDS
     while True:
-        if not any(lanes.stillness(conn)) and world.is_quiet() and not any(lanes.stillness(conn)):
+        still = do(lanes.stillness)
+        if not any(still) and world.is_quiet() and not any(do(lanes.stillness)):
             return
         now = time.monotonic()
         if now - nudged > NUDGE_SECONDS:
-            tasks.publish(look(conn))
+            tasks.publish(do(look))
             nudged = now
         if now - mended > MEND_SECONDS:
             mend()
             mended = now
         if now > warned:
-            log.warning("moment_takes_long", **lanes.stillness(conn)._asdict())
+            log.warning("moment_takes_long", **still._asdict())
             warned = now + SLOW_SECONDS
         time.sleep(LOOK_SECONDS)

@@ -8,7 +8,7 @@ import http.client
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -25,6 +25,17 @@ from worker.payments import Payment, record_payments
 SANDBOX_SECONDS = 10.0
 
 
+class _Coming(NamedTuple):
+    """What somebody will do; ordered by when, then by the account, so that every run is alike."""
+
+    at: datetime
+    account_ref: str
+    tie: int
+    planned: Planned
+    received: Received
+    message: Mapping[str, Any]
+
+
 class World:
     """Observes what the sandbox accepted, remembers who will do what, and lets them do it when the time comes."""
 
@@ -33,14 +44,14 @@ class World:
         self._seed = seed
         self._people = people
         self._seen = self._sandbox.last() if people else 0
-        self._coming: list[tuple[datetime, str, int, Planned, Received, Mapping[str, Any]]] = []
+        self._coming: list[_Coming] = []
         self._tie = count()
 
     def is_quiet(self) -> bool:
         """Whether every callback that the sandbox owes has been answered."""
         return self._sandbox.pending() == 0
 
-    def next_moment(self, now: datetime) -> datetime | None:
+    def next_moment(self) -> datetime | None:
         """When somebody does something next."""
         return self._coming[0][0] if self._coming else None
 
@@ -49,28 +60,27 @@ class World:
         if not self._people:
             return False
         self._observe(conn, now)
-        payments: list[Payment] = []
-        acted = False
+        due = []
         while self._coming and self._coming[0][0] <= now:
-            _, _, _, planned, received, message = heapq.heappop(self._coming)
-            acted = True
-            match planned.deed:
-                case Deed.PAY_ALL | Deed.PAY_PART:
-                    payments.extend(_payment(planned, received))
-                case deed:
-                    language = "zh" if received.locale.startswith("zh") else "en"
-                    self._sandbox.reply(message, WORDS[deed][language])
-        if payments:
-            record_payments(conn, payments, now=now)
-        return acted
+            due.append(heapq.heappop(self._coming))
+        try:
+            payments = [payment for entry in due for payment in _payment(entry.planned, entry.received)]
+            if payments:
+                record_payments(conn, payments, now=now)
+        except BaseException:  # the database is away: they will do it when it is back
+            for entry in due:
+                heapq.heappush(self._coming, entry)
+            raise
+        for entry in due:
+            if entry.planned.deed in WORDS:
+                language = "zh" if entry.received.locale.startswith("zh") else "en"
+                self._sandbox.reply(entry.message, WORDS[entry.planned.deed][language])
+        return bool(due)
 
     def _observe(self, conn: Conn, now: datetime) -> None:
         while messages := self._sandbox.messages(self._seen):
-            self._seen = messages[-1]["seq"]
             by_contact = {UUID(message["contact"]): message for message in messages if message["contact"]}
-            if not by_contact:
-                continue
-            for received in rehearsal.received(conn, list(by_contact)):
+            for received in rehearsal.received(conn, list(by_contact)) if by_contact else ():
                 message = by_contact[received.contact_id]
                 planned = reaction(
                     self._seed,
@@ -81,11 +91,14 @@ class World:
                     now=now,
                 )
                 if planned is not None:
-                    entry = (planned.at, received.account_ref, next(self._tie), planned, received, message)
+                    entry = _Coming(planned.at, received.account_ref, next(self._tie), planned, received, message)
                     heapq.heappush(self._coming, entry)
+            self._seen = messages[-1]["seq"]
 
 
 def _payment(planned: Planned, received: Received) -> list[Payment]:
+    if planned.deed not in (Deed.PAY_ALL, Deed.PAY_PART):
+        return []
     amount = received.balance_minor if planned.deed is Deed.PAY_ALL else received.balance_minor // 3
     if amount <= 0:
         return []

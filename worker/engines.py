@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import redis
 from pydantic import SecretStr
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from config.settings import Settings
 from storage import database
@@ -35,6 +36,9 @@ LONGEST_SOCKET_PATH: Final = 100
 UNSAFE_IN_PATHS: Final = frozenset('"$`\\\n')
 
 PROBE_SECONDS: Final = 2
+
+#: A broker that is away for ten seconds is waited for.
+BROKER_PATIENCE_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,28 @@ def status(settings: Settings) -> tuple[EngineStatus, EngineStatus]:
         _own_database(settings.database_url) if settings.database_url else _embedded_status(Postgres(place), place),
         _own_broker(settings.broker_url) if settings.broker_url else _embedded_status(Valkey(place), place),
     )
+
+
+def require_broker(settings: Settings, *, patience_seconds: float = BROKER_PATIENCE_SECONDS) -> None:
+    """Pass once the broker answers. Raises EngineFailed when it has not within `patience_seconds`.
+
+    Only who starts a fleet asks: one that runs rides out a broker that goes away.
+    """
+    url = ensure(settings).broker_url
+    attempts = Retrying(
+        retry=retry_if_exception_type((redis.RedisError, OSError)),
+        stop=stop_after_delay(patience_seconds),
+        wait=wait_random_exponential(multiplier=0.1, max=1.0),
+        reraise=True,
+    )
+    try:
+        attempts(_asked, url)
+    except (redis.RedisError, OSError) as error:
+        # From None: the client's own text may repeat the address with its password.
+        raise EngineFailed(
+            f"no answer from the {broker_place(url)} within {patience_seconds:g} s ({type(error).__name__}): "
+            "is it running, and is DULY_BROKER_URL right?"
+        ) from None
 
 
 def broker_place(url: str) -> str:

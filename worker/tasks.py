@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import structlog
 from celery.signals import worker_process_init, worker_process_shutdown
+from kombu.exceptions import OperationalError
 
 from config import settings as configuration
 from domain.lane import BadLane, Lane
@@ -60,11 +61,14 @@ def night() -> None:
 
 def publish(wakes: Wakes) -> None:
     """Send the wake-ups: lane names, and bare calls for the rest. Whatever is lost here, the next tick makes again."""
-    _wake_lanes(wakes.lanes)
-    if wakes.inbox:
-        fold.apply_async(queue=FEEDBACK, expires=WAKE_UP_EXPIRES_SECONDS)
-    if wakes.jobs:
-        night.apply_async(queue=MAINTENANCE, expires=WAKE_UP_EXPIRES_SECONDS)
+    try:
+        _wake_lanes(wakes.lanes)
+        if wakes.inbox:
+            fold.apply_async(queue=FEEDBACK, expires=WAKE_UP_EXPIRES_SECONDS)
+        if wakes.jobs:
+            night.apply_async(queue=MAINTENANCE, expires=WAKE_UP_EXPIRES_SECONDS)
+    except OperationalError as error:  # the broker is away: nothing is lost, only later
+        log.warning("broker_away", error=type(error).__name__)
 
 
 def _wake_lanes(lanes: Iterable[Lane]) -> None:

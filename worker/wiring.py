@@ -30,6 +30,9 @@ Value = TypeVar("Value")
 #: The keys of an embedded run live beside its data, readable by their owner only.
 KEY_FILE = "keys"
 
+#: One attempt to connect, where attempts are repeated.
+ATTEMPT_SECONDS = 1.0
+
 #: Making or closing a channel's clients.
 BUILD_SECONDS = 30.0
 
@@ -53,11 +56,7 @@ class Spine:
     @property
     def conn(self) -> Conn:
         """This process's connection, in autocommit; a broken one is replaced. Raises DatabaseDown."""
-        if self._conn is None or self._conn.closed:
-            self._conn = database.connect(
-                self.database_url, autocommit=True, application_name=f"duly {self._role}", prepare_threshold=2
-            )
-        return self._conn
+        return self._connected(database.PATIENCE_SECONDS)
 
     @cached_property
     def keyring(self) -> Keyring:
@@ -85,18 +84,20 @@ class Spine:
         adapter = self._adapters[1].get(channel) if self._adapters else None
         return adapter.name if adapter else None
 
-    def persist(self, work: Callable[[Conn], Value]) -> Value:
+    def persist(self, work: Callable[[Conn], Value], *, meanwhile: Callable[[], None] | None = None) -> Value:
         """Do idempotent work, again on a new connection if this one dies, for as long as the lease would stand.
 
         What was sent is known only to this process until it is written: a database that is away must not lose it.
+        `meanwhile` is called between attempts, for whoever can do something about it.
         """
         attempts = Retrying(
             retry=retry_if_exception_type((psycopg.OperationalError, database.DatabaseDown)),
             stop=stop_after_delay(self.settings.lease_seconds),
             wait=wait_random_exponential(multiplier=0.1, max=2.0),
+            before_sleep=(lambda _: meanwhile()) if meanwhile else None,
             reraise=True,
         )
-        return attempts(lambda: work(self.conn))
+        return attempts(lambda: work(self._connected(ATTEMPT_SECONDS)))
 
     def close(self) -> None:
         self._close_adapters()
@@ -110,6 +111,14 @@ class Spine:
         """Where providers and customers reach our console, without a slash at its end."""
         settings = self.settings
         return settings.public_url or f"http://{settings.console_host}:{settings.console_port}"
+
+    def _connected(self, patience_seconds: float) -> Conn:
+        if self._conn is None or self._conn.closed:
+            self._conn = database.connect(
+                self.database_url, autocommit=True, application_name=f"duly {self._role}", prepare_threshold=2,
+                patience_seconds=patience_seconds,
+            )  # fmt: skip
+        return self._conn
 
     def _fetch(self, release_hash: str) -> Bundle:
         return releases.fetch(self.conn, release_hash)

@@ -38,7 +38,7 @@ def test_a_row_becomes_a_party_a_customer_a_debt_and_a_first_step(desk: Desk) ->
         (5000_00, "TWD", date(2026, 3, 8), "open", "standard", END_OF_AS_OF)
     ]
     assert desk.all("SELECT step, channel, planned_for FROM reminder") == [
-        ("upcoming", "email", datetime(2026, 3, 5, 2, tzinfo=UTC))
+        ("upcoming", "email", datetime(2026, 3, 5, 2, 30, tzinfo=UTC))
     ]
 
 

@@ -13,8 +13,8 @@ OWED = Owed(DUE, 5000_00, "TWD", "UTC")
 PHONE, EMAIL, PUSH = AddressChannel.PHONE, AddressChannel.EMAIL, AddressChannel.PUSH
 
 
-def at(day: int, hour: int = 9) -> datetime:
-    return datetime(2026, 3, 10, hour, tzinfo=UTC) + timedelta(days=day)
+def at(day: int, hour: int = 9, minute: int = 0) -> datetime:
+    return datetime(2026, 3, 10, hour, minute, tzinfo=UTC) + timedelta(days=day)
 
 
 def step(name: str):
@@ -45,8 +45,8 @@ def test_a_reminder_is_due_when_it_was_planned_for_in_its_partys_shard() -> None
     row = reminder_for(planned, party_id=35, account_id=7, lender_id="lantern", ladder="standard", reachable={EMAIL})
 
     assert (row.step, row.stage, row.channel, row.shard) == ("first_notice", "initial", Channel.EMAIL, 35 % 16)
-    assert row.planned_for == row.due_at == at(1, 10)
-    assert row.expires_at == at(4, 10)
+    assert row.planned_for == row.due_at == at(1, 10, 30)
+    assert row.expires_at == at(4, 10, 30)
 
 
 def test_a_debt_goes_on_after_the_last_step_of_its_due_date() -> None:
