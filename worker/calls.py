@@ -41,8 +41,8 @@ from worker.cases import (
     standing_consent,
     standing_hold,
 )
-from worker.deciding import COPY_REFUSED, KEY_DESTROYED, NO_ADDRESS, our_own
 from worker.dispatch import HISTORY
+from worker.letters import COPY_REFUSED, KEY_DESTROYED, NO_ADDRESS, our_own
 from worker.wiring import Spine
 
 log = structlog.get_logger()

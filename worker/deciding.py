@@ -6,80 +6,40 @@ purpose and language, and hand to people what is theirs.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import groupby
 from typing import TypeVar
 
-import structlog
-
-from channels.base import Outbound
 from domain import verdict as answers
 from domain.case import PastContact
 from domain.channel import BY_A_PERSON, REACHED_BY, Channel
-from domain.contact import Outcome, new_contact_id
-from domain.ladder import STAGES, Done, Ladder, Owed, Step, first_step, next_step
-from domain.lender import Lender
-from domain.message import Rendered
-from domain.purpose import Purpose
+from domain.contact import Outcome
+from domain.ladder import STAGES, Done, Ladder, Owed, PlannedStep, Step, first_step, next_step
 from domain.reminder import NewReminder, ReminderState
 from domain.verdict import Allow, Because, Suppress, Verdict
-from messages.catalogue import CopyError
-from messages.facts import BadFacts
 from policy.judge import judge
-from policy.packs import RuleSet
-from storage.intents import Answer, Ended, Intent, IntentAccount, Postponed, Task
+from storage.intents import Answer, Ended, Postponed, Task
 from storage.picture import Due, Past, Picture, Reach, Standing, Stop
-from storage.sealing import Unsealable
 from worker.cases import (
     Person,
     Scene,
     case_of,
     customer_facts,
-    customer_key,
-    days_late,
-    facts_of,
     first_reaches,
     past_contact,
+    planning_zone,
     standing_consent,
     standing_hold,
 )
-from worker.cases import planning_zone as planning_zone
+from worker.letters import NO_ADDRESS, NO_COPY, Choice, Letter, our_own, write_letter
 from worker.planner import reminder_for
-from worker.unsubscribe import Unsubscribed, token_for
-
-log = structlog.get_logger()
 
 OfCustomer = TypeVar("OfCustomer", Reach, Standing)
 OfParty = TypeVar("OfParty", Stop, Past)
 
-#: A provider may hold a message no longer than this, whatever the window allows.
-LONGEST_VALIDITY = timedelta(hours=10)
-
-#: Without a window's end we let a provider hold a message this long.
-DEFAULT_VALIDITY = timedelta(hours=4)
-
-
-def our_own(rule: str) -> Because:
-    """A reason of the engine's, not of a law."""
-    return Because(f"duly.{rule}", "duly", "the engine's own rule; see docs/story.md", "own", "hard")
-
-
-NO_ADDRESS = Suppress(our_own("no_address"))
-NO_COPY = Suppress(our_own("no_copy_in_their_language"))
-COPY_REFUSED = Suppress(our_own("copy_refused"))
-KEY_DESTROYED = Suppress(our_own("customer_erased"))
 EXPIRED = our_own("expired_unsent")
 HANDED = our_own("handed_to_a_person")
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """An intent with what will leave for it, and the steps to plan when it has ended."""
-
-    intent: Intent
-    outbound: Outbound
-    successors: tuple[NewReminder, ...]
 
 
 @dataclass(slots=True)
@@ -92,17 +52,6 @@ class Decisions:
     answers: list[Answer] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     planned: list[NewReminder] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The way that was found open for one reminder."""
-
-    channel: Channel
-    reach: Reach | None
-    rules: RuleSet
-    allow: Allow
-    locale: str
 
 
 def decide(scene: Scene, picture: Picture, epochs: Mapping[int, int]) -> Decisions:
@@ -159,7 +108,7 @@ def _decide_person(scene: Scene, person: Person, due: list[Due], decisions: Deci
             _hand_over(scene, person, row, step, "call", decisions)
         else:
             joined = _join(scene, person, row, choice, waiting, decisions)
-            _write_letter(scene, person, row, step, choice, joined, decisions)
+            _send(scene, person, [(row, step), *joined], choice, decisions)
 
 
 # ------------------------------------------------------------------------------------------------------------ the judge
@@ -223,7 +172,7 @@ def _join(
     """
     joined: list[tuple[Due, Step]] = []
     for other, step in list(waiting):
-        if other.currency != row.currency or choice.channel not in step.channels or choice.reach is None:
+        if other.currency != row.currency or choice.channel not in step.channels:
             continue
         verdict = judge(case_of(scene, person, other, choice.channel, choice.reach), choice.rules)
         if isinstance(verdict, Allow):
@@ -254,114 +203,28 @@ def _bar(scene: Scene, person: Person, row: Due, refusal: tuple[Channel, Verdict
 # ------------------------------------------------------------------------------------------------------- what to write
 
 
-def _write_letter(
-    scene: Scene,
-    person: Person,
-    row: Due,
-    step: Step,
-    choice: Choice,
-    joined: Sequence[tuple[Due, Step]],
-    decisions: Decisions,
+def _send(
+    scene: Scene, person: Person, covered: Sequence[tuple[Due, Step]], choice: Choice, decisions: Decisions
 ) -> None:
-    covered = [(row, step), *joined]
-    composed = _compose(scene, row, step, choice, [each for each, _ in covered])
-    if isinstance(composed, Suppress):
-        for each, _ in covered:
-            _bar(scene, person, each, (choice.channel, composed), decisions)
+    letter = write_letter(scene, person, covered, choice)
+    if isinstance(letter, Suppress):
+        for row, _ in covered:
+            _bar(scene, person, row, (choice.channel, letter), decisions)
         return
-    facts_sealed, to, rendered = composed
-    reach = choice.reach
-    assert reach is not None
-    contact_id = new_contact_id(scene.now)
-    intent = Intent(
-        party_id=row.party_id,
-        contact_id=contact_id,
-        intended_at=scene.now,
-        customer_id=row.customer_id,
-        lender_id=scene.lender.id,
-        actor=scene.lender.actor.value,
-        channel=choice.channel.value,
-        address_id=reach.address_id,
-        address_lookup=reach.lookup,
-        purpose=Purpose.REMINDER.value,
-        message=step.message,
-        locale=choice.locale,
-        stage=step.stage.value,
-        rule=choice.allow.because.rule,
-        pack=choice.allow.because.pack,
-        packs=list(choice.rules.ids),
-        zones=list(dict.fromkeys((*person.facts.zones, *(() if person.facts.zone_confirmed else reach.zones)))),
-        window_ends=choice.allow.until,
-        stop_epoch=person.stop_epoch,
-        release_hash=scene.release.hash,
-        inputs={
-            "days_past_due": [days_late(each, scene.now) for each, _ in covered],
-            "attempt": row.attempt,
-            "zone_confirmed": person.facts.zone_confirmed,
-            "residence": row.residence,
-            "number_country": reach.country,
-            "number_zones": reach.zones,
-            "address_kind": reach.kind,
-        },
-        facts_sealed=facts_sealed,
-        accounts=tuple(
-            IntentAccount(each.account_id, each.reminder_id, its.id, its.stage.value) for each, its in covered
-        ),
-    )
-    outbound = Outbound(
-        contact_id=contact_id,
-        party_id=row.party_id,
-        channel=choice.channel,
-        to=to,
-        sender=_sender(scene.lender, choice.channel),
-        rendered=rendered,
-        valid_for=_validity(scene.now, choice.allow.until, row.expires_at),
-        collapse_key=f"r{row.reminder_id}",
-        unsubscribe_url=_unsubscribe_url(scene, intent),
-    )
-    successors = tuple(new for each, its in covered for new in _successor(scene, person, each))
-    decisions.letters.append(Letter(intent, outbound, successors))
+    successors = tuple(new for row, _ in covered for new in _successor(scene, person, row))
+    decisions.letters.append(replace(letter, successors=successors))
     person.history.append(
         PastContact(
             at=scene.now,
             channel=choice.channel,
             outcome=Outcome.INTENDED,
-            accounts=tuple(str(each.account_id) for each, _ in covered),
-            address=reach.lookup.hex(),
+            accounts=tuple(str(row.account_id) for row, _ in covered),
+            address=choice.reach.lookup.hex(),
             actor=scene.lender.actor,
             lender=scene.lender.id,
-            household=row.household,
+            household=person.due.household,
         )
     )
-
-
-def _unsubscribe_url(scene: Scene, intent: Intent) -> str | None:
-    """Where one click in the mail program ends the mails (RFC 8058); other channels say it in their words."""
-    if scene.public_url is None or intent.channel != Channel.EMAIL or intent.address_lookup is None:
-        return None
-    wish = Unsubscribed(intent.party_id, intent.contact_id, intent.address_lookup)
-    return f"{scene.public_url}/u/{token_for(scene.keyring, wish)}"
-
-
-def _compose(
-    scene: Scene, row: Due, step: Step, choice: Choice, covered: Sequence[Due]
-) -> tuple[bytes, str, Rendered] | Suppress:
-    """Open the customer's envelope, render, seal the facts: sealed facts, clear address, words."""
-    assert choice.reach is not None
-    try:
-        key = customer_key(scene.keyring, row)
-        if key is None:
-            return KEY_DESTROYED
-        to = key.open(choice.reach.sealed).decode()
-        facts = facts_of(scene, row, covered, choice.locale, name=key.open(row.name_sealed or b"").decode())
-        rendered = scene.release.catalogue.render(step.message, choice.channel, choice.locale, facts)
-        return key.seal(facts.to_json()), to, rendered
-    except Unsealable:
-        return KEY_DESTROYED
-    except (CopyError, BadFacts) as error:
-        log.error("copy_refused", message=step.message, channel=choice.channel, locale=choice.locale,
-                  account_id=row.account_id, why=type(error).__name__)  # fmt: skip
-        return COPY_REFUSED
 
 
 def _hand_over(scene: Scene, person: Person, row: Due, step: Step, kind: str, decisions: Decisions) -> None:
@@ -408,17 +271,8 @@ def _answer(
 
 def _successor(scene: Scene, person: Person, row: Due) -> list[NewReminder]:
     ladder = scene.release.ladders.get(row.ladder)
-    if ladder is None:
-        return []
-    planned = next_step(ladder, _owed(row), Done(row.step, row.planned_for), now=scene.now)
-    if planned is None:
-        return []
-    return [
-        reminder_for(
-            planned, party_id=row.party_id, account_id=row.account_id, lender_id=scene.lender.id, ladder=row.ladder,
-            reachable=person.reaches.keys(),
-        )
-    ]  # fmt: skip
+    planned = next_step(ladder, _owed(row), Done(row.step, row.planned_for), now=scene.now) if ladder else None
+    return _rows_for(scene, person, row, row.ladder, planned)
 
 
 def _first(scene: Scene, person: Person, row: Due, ladder: Ladder | None) -> list[NewReminder]:
@@ -426,11 +280,15 @@ def _first(scene: Scene, person: Person, row: Due, ladder: Ladder | None) -> lis
     name = row.ladder if ladder is not None else scene.lender.ladder_for(row.product, row.balance_minor)
     chosen = scene.release.ladders.get(name) if name else None
     planned = first_step(chosen, _owed(row), now=scene.now) if chosen else None
-    if planned is None or name is None:
+    return _rows_for(scene, person, row, name or row.ladder, planned)
+
+
+def _rows_for(scene: Scene, person: Person, row: Due, ladder: str, planned: PlannedStep | None) -> list[NewReminder]:
+    if planned is None:
         return []
     return [
         reminder_for(
-            planned, party_id=row.party_id, account_id=row.account_id, lender_id=scene.lender.id, ladder=name,
+            planned, party_id=row.party_id, account_id=row.account_id, lender_id=scene.lender.id, ladder=ladder,
             reachable=person.reaches.keys(),
         )
     ]  # fmt: skip
@@ -460,13 +318,3 @@ def _by_party(rows: Iterable[OfParty]) -> dict[int, list[OfParty]]:
     for row in rows:
         grouped[row.party_id].append(row)
     return grouped
-
-
-def _sender(lender: Lender, channel: Channel) -> str:
-    return lender.email_sender if channel is Channel.EMAIL else lender.sms_sender
-
-
-def _validity(now: datetime, window_ends: datetime | None, expires_at: datetime) -> timedelta:
-    """How long the provider may hold it: never past the window, nor past the step's own end."""
-    longest = DEFAULT_VALIDITY if window_ends is None else min(window_ends - now, LONGEST_VALIDITY)
-    return min(longest, expires_at - now)

@@ -21,7 +21,8 @@ from domain.reminder import ReminderState
 from storage import feedback, intents, lanes, picture, sweeps, waves
 from storage.rows import Conn
 from worker.cases import Scene, planning_zone
-from worker.deciding import Decisions, Letter, decide
+from worker.deciding import Decisions, decide
+from worker.letters import Letter
 from worker.planner import reminder_for
 from worker.releases import Release
 from worker.sending import WAVE_SECONDS, Answer, opted_out_by, result_of, retired_by, send_wave

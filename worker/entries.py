@@ -8,7 +8,7 @@ from domain.ladder import Done, Ladder, Owed
 from domain.reminder import NewReminder
 from storage import intents, payments
 from storage.rows import Conn
-from worker.deciding import planning_zone
+from worker.cases import planning_zone
 from worker.planner import reminder_for, step_after
 
 

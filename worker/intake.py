@@ -21,8 +21,8 @@ from storage.intake import KnownAccount, KnownCustomer, Merged
 from storage.rows import Conn
 from storage.sealing import Keyring
 from worker.accounts_file import CHUNK, AccountsFile, Debt, Taken
+from worker.cases import planning_zone
 from worker.csv_file import CsvFile, Progress, Rejects
-from worker.deciding import planning_zone
 from worker.entries import plan_entries
 from worker.planner import reminder_for
 

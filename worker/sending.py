@@ -11,7 +11,7 @@ from domain.channel import Channel
 from domain.contact import EventKind
 from domain.reminder import ReminderState
 from storage.waves import Result
-from worker.deciding import Letter
+from worker.letters import Letter
 
 log = structlog.get_logger()
 

@@ -1,0 +1,171 @@
+"""From an allowance to a letter: the intent with all it was decided on, and what will leave for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from channels.base import Outbound
+from domain.channel import Channel
+from domain.contact import new_contact_id
+from domain.ladder import Step
+from domain.lender import Lender
+from domain.message import Rendered
+from domain.purpose import Purpose
+from domain.reminder import NewReminder
+from domain.verdict import Allow, Because, Suppress
+from messages.catalogue import CopyError
+from messages.facts import BadFacts
+from policy.packs import RuleSet
+from storage.intents import Intent, IntentAccount
+from storage.picture import Due, Reach
+from storage.sealing import Unsealable
+from worker.cases import Person, Scene, customer_key, days_late, facts_of
+from worker.unsubscribe import Unsubscribed, token_for
+
+log = structlog.get_logger()
+
+#: A provider may hold a message no longer than this, whatever the window allows.
+LONGEST_VALIDITY = timedelta(hours=10)
+
+#: Without a window's end we let a provider hold a message this long.
+DEFAULT_VALIDITY = timedelta(hours=4)
+
+
+def our_own(rule: str) -> Because:
+    """A reason of the engine's, not of a law."""
+    return Because(f"duly.{rule}", "duly", "the engine's own rule; see docs/story.md", "own", "hard")
+
+
+NO_ADDRESS = Suppress(our_own("no_address"))
+NO_COPY = Suppress(our_own("no_copy_in_their_language"))
+COPY_REFUSED = Suppress(our_own("copy_refused"))
+KEY_DESTROYED = Suppress(our_own("customer_erased"))
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An intent with what will leave for it, and the steps to plan when it has ended."""
+
+    intent: Intent
+    outbound: Outbound
+    successors: tuple[NewReminder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The way that was found open for one reminder."""
+
+    channel: Channel
+    reach: Reach
+    rules: RuleSet
+    allow: Allow
+    locale: str
+
+
+def write_letter(
+    scene: Scene, person: Person, covered: Sequence[tuple[Due, Step]], choice: Choice
+) -> Letter | Suppress:
+    """One letter for the debts it covers, the first of which chose the words; Suppress when it cannot be written.
+
+    Its successors are left empty: what follows is the planner's business.
+    """
+    row, step = covered[0]
+    composed = _compose(scene, row, step, choice, [each for each, _ in covered])
+    if isinstance(composed, Suppress):
+        return composed
+    facts_sealed, to, rendered = composed
+    intent = _intent(scene, person, covered, choice, facts_sealed)
+    outbound = Outbound(
+        contact_id=intent.contact_id,
+        party_id=row.party_id,
+        channel=choice.channel,
+        to=to,
+        sender=_sender(scene.lender, choice.channel),
+        rendered=rendered,
+        valid_for=_validity(scene.now, choice.allow.until, row.expires_at),
+        collapse_key=f"r{row.reminder_id}",
+        unsubscribe_url=_unsubscribe_url(scene, intent),
+    )
+    return Letter(intent, outbound, ())
+
+
+def _intent(
+    scene: Scene, person: Person, covered: Sequence[tuple[Due, Step]], choice: Choice, facts_sealed: bytes
+) -> Intent:
+    row, step = covered[0]
+    reach, facts = choice.reach, person.facts
+    return Intent(
+        party_id=row.party_id,
+        contact_id=new_contact_id(scene.now),
+        intended_at=scene.now,
+        customer_id=row.customer_id,
+        lender_id=scene.lender.id,
+        actor=scene.lender.actor.value,
+        channel=choice.channel.value,
+        address_id=reach.address_id,
+        address_lookup=reach.lookup,
+        purpose=Purpose.REMINDER.value,
+        message=step.message,
+        locale=choice.locale,
+        stage=step.stage.value,
+        rule=choice.allow.because.rule,
+        pack=choice.allow.because.pack,
+        packs=list(choice.rules.ids),
+        zones=list(dict.fromkeys((*facts.zones, *(() if facts.zone_confirmed else reach.zones)))),
+        window_ends=choice.allow.until,
+        stop_epoch=person.stop_epoch,
+        release_hash=scene.release.hash,
+        inputs={
+            "days_past_due": [days_late(each, scene.now) for each, _ in covered],
+            "attempt": row.attempt,
+            "zone_confirmed": facts.zone_confirmed,
+            "residence": row.residence,
+            "number_country": reach.country,
+            "number_zones": reach.zones,
+            "address_kind": reach.kind,
+        },
+        facts_sealed=facts_sealed,
+        accounts=tuple(
+            IntentAccount(each.account_id, each.reminder_id, its.id, its.stage.value) for each, its in covered
+        ),
+    )
+
+
+def _compose(
+    scene: Scene, row: Due, step: Step, choice: Choice, covered: Sequence[Due]
+) -> tuple[bytes, str, Rendered] | Suppress:
+    """Open the customer's envelope, render, seal the facts: sealed facts, clear address, words."""
+    try:
+        key = customer_key(scene.keyring, row)
+        if key is None:
+            return KEY_DESTROYED
+        to = key.open(choice.reach.sealed).decode()
+        facts = facts_of(scene, row, covered, choice.locale, name=key.open(row.name_sealed or b"").decode())
+        rendered = scene.release.catalogue.render(step.message, choice.channel, choice.locale, facts)
+        return key.seal(facts.to_json()), to, rendered
+    except Unsealable:
+        return KEY_DESTROYED
+    except (CopyError, BadFacts) as error:
+        log.error("copy_refused", message=step.message, channel=choice.channel, locale=choice.locale,
+                  account_id=row.account_id, why=type(error).__name__)  # fmt: skip
+        return COPY_REFUSED
+
+
+def _unsubscribe_url(scene: Scene, intent: Intent) -> str | None:
+    """Where one click in the mail program ends the mails (RFC 8058); other channels say it in their words."""
+    if scene.public_url is None or intent.channel != Channel.EMAIL or intent.address_lookup is None:
+        return None
+    wish = Unsubscribed(intent.party_id, intent.contact_id, intent.address_lookup)
+    return f"{scene.public_url}/u/{token_for(scene.keyring, wish)}"
+
+
+def _sender(lender: Lender, channel: Channel) -> str:
+    return lender.email_sender if channel is Channel.EMAIL else lender.sms_sender
+
+
+def _validity(now: datetime, window_ends: datetime | None, expires_at: datetime) -> timedelta:
+    """How long the provider may hold it: never past the window, nor past the step's own end."""
+    longest = DEFAULT_VALIDITY if window_ends is None else min(window_ends - now, LONGEST_VALIDITY)
+    return min(longest, expires_at - now)
