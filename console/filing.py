@@ -1,11 +1,12 @@
 """`duly import`, `import-payments`, `import-contacts`: a lender's files into the ledger, with a progress bar."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import available_timezones
 
 import typer
 from rich.console import Console
@@ -19,13 +20,14 @@ from console.output import print_json
 from worker import logs
 from worker.csv_file import Progress as Heard
 from worker.intake import IntakeReport, import_accounts
-from worker.past_contacts import import_contacts
-from worker.payments import import_payments
+from worker.past_contacts import ContactsReport, import_contacts
+from worker.payments import PaymentsReport, import_payments
 from worker.wiring import folders
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A UTF-8 CSV file with a header.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 if any row was rejected.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, with a schema version.")]
+Zone = Annotated[str, typer.Option("--zone", help="Where times without an offset are read.")]
 RejectsFile = Annotated[
     Path | None, typer.Option("--rejects", metavar="FILE", help="Where rejected rows go; beside the file by default.")
 ]
@@ -81,7 +83,7 @@ def take_in(
 
 
 def import_payments_command(
-    file: File, strict: Strict = False, rejects: RejectsFile = None, as_json: AsJson = False
+    file: File, zone: Zone = "UTC", strict: Strict = False, rejects: RejectsFile = None, as_json: AsJson = False
 ) -> None:
     """Take in payments and reversals: a paid account's open reminder is cancelled at once."""
     with enter(_settings()) as spine:
@@ -89,36 +91,42 @@ def import_payments_command(
         with _bar(file, quiet=as_json) as heard:
             report = import_payments(
                 spine.database_url, file, ladders=release.ladders, rejects_path=rejects or rejects_beside(file),
-                progress=heard,
+                zone=_known(zone), progress=heard,
             )  # fmt: skip
-    if as_json:
-        print_json({"schema": 1, **asdict(report)})
-    else:
-        Console().print(
-            f"{report.rows} rows: {report.new} new, {report.repeated} known already, {report.rejected} rejected.",
-            highlight=False,
-        )
-    _leave(report.rejected, strict=strict)
+    _tell(report, strict=strict, as_json=as_json)
 
 
 def import_contacts_command(
-    file: File, strict: Strict = False, rejects: RejectsFile = None, as_json: AsJson = False
+    file: File, zone: Zone = "UTC", strict: Strict = False, rejects: RejectsFile = None, as_json: AsJson = False
 ) -> None:
     """Take in what others did already (the old system, agencies), so that caps do not start at zero."""
     with enter(_settings()) as spine:
         live_release(spine)
         with _bar(file, quiet=as_json) as heard:
             report = import_contacts(
-                spine.database_url, file, rejects_path=rejects or rejects_beside(file), progress=heard
-            )
+                spine.database_url, file, rejects_path=rejects or rejects_beside(file), zone=_known(zone),
+                progress=heard,
+            )  # fmt: skip
+    _tell(report, strict=strict, as_json=as_json)
+
+
+def _tell(report: PaymentsReport | ContactsReport, *, strict: bool, as_json: bool) -> None:
     if as_json:
         print_json({"schema": 1, **asdict(report)})
     else:
-        Console().print(
-            f"{report.rows} rows: {report.new} new, {report.repeated} known already, {report.rejected} rejected.",
-            highlight=False,
-        )
+        counts = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in _counts(asdict(report)))
+        Console().print(counts + (f" (see {report.rejects})" if report.rejects else ""), highlight=False)
     _leave(report.rejected, strict=strict)
+
+
+def _counts(report: Mapping[str, object]) -> list[tuple[str, int]]:
+    return [(name, value) for name, value in report.items() if isinstance(value, int)]
+
+
+def _known(zone: str) -> str:
+    if zone not in available_timezones():
+        raise typer.BadParameter(f"{zone!r} is no time zone: write one such as Asia/Taipei")
+    return zone
 
 
 def rejects_beside(file: Path) -> Path:

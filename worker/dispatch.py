@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from channels.base import Receipt
-from domain.channel import AddressChannel, Channel
+from domain.channel import REACHED_BY, AddressChannel, Channel
 from domain.ladder import Done, Owed, next_step
 from domain.lane import Lane
 from domain.reminder import ReminderState
@@ -22,6 +22,7 @@ from storage import feedback, intents, lanes, picture, sweeps, waves
 from storage.rows import Conn
 from worker.cases import Scene, planning_zone
 from worker.deciding import Decisions, decide
+from worker.feedback import ways_to
 from worker.letters import Letter
 from worker.planner import reminder_for
 from worker.releases import Release
@@ -146,7 +147,7 @@ def _obey(spine: Spine, wave: Sequence[Letter], answers: Sequence[Answer]) -> No
 def _withdraw(conn: Conn, *, refusals: Sequence[tuple[bytes, Channel]]) -> None:
     at = lanes.business_now(conn)
     feedback.withdraw_consent(
-        conn, [feedback.Wish(lookup, (channel,), at, "provider:opted_out") for lookup, channel in refusals]
+        conn, [feedback.Wish(lookup, ways_to(REACHED_BY[channel]), at, "provider") for lookup, channel in refusals]
     )
 
 

@@ -202,3 +202,25 @@ def test_the_doctor_finds_a_healthy_house_well(duly: Duly):
 
 def test_explain_names_an_account_that_is_not_there(duly: Duly):
     assert_says(duly("explain", "A999"), 1, "no account has that reference")
+
+
+def test_a_payment_ends_the_open_reminder_and_a_repeated_file_changes_nothing(
+    duly: Duly, tmp_path: Path, database_url: str
+):
+    an_import(duly, a_file(tmp_path, ROW))
+    payments = tmp_path / "payments.csv"
+    payments.write_text(
+        "lender,account,payment_ref,amount,currency,paid_at,kind,reverses\n"
+        "lantern,A1,P1,1234.00,TWD,2026-03-02T10:00:00,payment,\n",
+        encoding="utf-8",
+    )
+
+    first, again = (
+        json.loads(duly("import-payments", str(payments), "--zone", "Asia/Taipei", "--json").stdout) for _ in range(2)
+    )
+
+    assert (first["new"], first["accounts_paid"], first["cancelled"]) == (1, 1, 1)
+    assert (again["new"], again["repeated"]) == (0, 1)
+    with database.connect(database_url) as conn:
+        assert conn.execute("SELECT state, reason FROM reminder").fetchall() == [("cancelled", "paid")]
+    assert_says(duly("import-payments", str(payments), "--zone", "Asia/Nowhere"), 2, "Asia/Nowhere")
