@@ -87,18 +87,9 @@ class Stop(NamedTuple):
     ends_at: datetime | None
 
 
-class Past(NamedTuple):
-    """One contact of a party's history, folded. `outcome` is None while nothing is known beyond the intent."""
-
-    party_id: int
-    intended_at: datetime
-    channel: str
-    outcome: str | None
-    account_ids: list[int]
-    lookup: bytes | None
-    purpose: str
-    actor: str
-    lender_id: str
+#: One contact of a party's history, folded: party, when, channel, outcome (None while only the intent is known), accounts,
+#: address look-up, purpose, actor, lender. A bare tuple as the driver gives it: there are ten for each reminder.
+Past = tuple[int, datetime, str, str | None, list[int], bytes | None, str, str, str]
 
 
 class Picture(NamedTuple):
@@ -218,7 +209,7 @@ def read_picture(conn: Conn, parties: Sequence[int], *, lender_id: str, now: dat
             [Reach._make(row) for row in reach.fetchall()],
             [Standing._make(row) for row in standing.fetchall()],
             [Stop._make(row) for row in stop.fetchall()],
-            [Past._make(row) for row in past.fetchall()],
+            past.fetchall(),
         )
 
 

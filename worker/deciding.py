@@ -59,8 +59,7 @@ def decide(scene: Scene, picture: Picture, epochs: Mapping[int, int]) -> Decisio
     decisions = Decisions()
     reaches = _by_customer(picture.reaches)
     standings = _by_customer(picture.standings)
-    stops = _by_party(picture.stops)
-    pasts = _by_party(picture.pasts)
+    stops, pasts = _by_party(picture.stops), _by_party(picture.pasts)
     for party_id, of_party in groupby(picture.due, key=lambda row: row.party_id):
         history = [past_contact(row) for row in pasts.get(party_id, ())]
         holds = [standing_hold(row) for row in stops.get(party_id, ())]
@@ -314,7 +313,8 @@ def _by_customer(rows: Iterable[OfCustomer]) -> dict[tuple[int, int], list[OfCus
 
 
 def _by_party(rows: Iterable[OfParty]) -> dict[int, list[OfParty]]:
+    """Rows by their first column."""
     grouped: dict[int, list[OfParty]] = defaultdict(list)
     for row in rows:
-        grouped[row.party_id].append(row)
+        grouped[row[0]].append(row)
     return grouped
