@@ -87,7 +87,7 @@ class Stop(NamedTuple):
     ends_at: datetime | None
 
 
-#: One contact of a party's history, folded: party, when, channel, outcome (None while only the intent is known), accounts,
+#: One contact of a party's history, folded: party, when, channel, outcome (None: only the intent is known), accounts,
 #: address look-up, purpose, actor, lender. A bare tuple as the driver gives it: there are ten for each reminder.
 Past = tuple[int, datetime, str, str | None, list[int], bytes | None, str, str, str]
 
