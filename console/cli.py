@@ -15,6 +15,7 @@ from config import settings as configuration
 from config.files import ConfigError
 from config.settings import BadSettings, Settings
 from console import demonstration, filing, running
+from console.auditing import audit_command
 from console.calling import calls_app
 from console.doctor import Finding, examine
 from console.explaining import explain_command, status_command
@@ -56,6 +57,7 @@ app.add_typer(calls_app, name="calls")
 app.add_typer(release_app, name="release")
 app.add_typer(policies_app, name="policies")
 app.add_typer(templates_app, name="templates")
+app.command("audit")(audit_command)
 app.command("explain")(explain_command)
 app.command("status")(status_command)
 app.command("judge")(judge_command)
