@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -54,13 +55,19 @@ class Part:
         with self.log_file.open("ab") as log_file:
             # A session of its own: Ctrl-C reaches the command, which ends the parts in order.
             self.process = subprocess.Popen(  # noqa: S603 - our own programs
-                self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+                [*_leash(), *self.command], env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
                 if self.name == "sandbox" else log_file, stderr=log_file, start_new_session=True,
             )  # fmt: skip
 
     @property
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+
+def _leash() -> list[str]:
+    """What ends a part when its parent is killed without a word, where the system knows how (util-linux's setpriv)."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,14 @@ OF_OURS: Final = (
 NOT_KEPT: Final = (
     NotAudited("customer.refused_channel", "duly@1", "the ledger keeps the wishes of today only"),
     NotAudited("customer.blocked_hours", "duly@1", "the ledger keeps the wishes of today only"),
+    NotAudited("optout.confirmed_once", "duly@1", "that an opt-out is confirmed once only is left to the judge"),
     NotAudited("duly.paused", "duly@1", "a pause leaves no record once it is over"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What an audit found. `violations` counts (contact, rule) pairs, `listed` shows the first MOST_LISTED of them."""
+    """What an audit found. `violations` counts (contact, rule) pairs, `listed` shows the first of them."""
 
     contacts: int
     seconds: float
@@ -44,7 +45,9 @@ class Audit:
     people: People
 
 
-def audit_ledger(conn: Conn, since: datetime | None = None, until: datetime | None = None) -> Audit:
+def audit_ledger(
+    conn: Conn, since: datetime | None = None, until: datetime | None = None, *, most_listed: int = MOST_LISTED
+) -> Audit:
     """Audit the contacts intended from `since` on and before `until`; what came before them counts all the same.
 
     Reads one state of the ledger and changes nothing.
@@ -63,7 +66,7 @@ def audit_ledger(conn: Conn, since: datetime | None = None, until: datetime | No
             contacts=gathered.contacts,
             violations=violations,
             violating_contacts=violating,
-            listed=audit.listed(conn, MOST_LISTED),
+            listed=audit.listed(conn, most_listed),
             near_misses=audit.near_misses(conn),
             checked=audit.checked(conn, OF_OURS),
             not_audited=sorted((*reading.not_audited, *NOT_KEPT)),
