@@ -163,7 +163,8 @@ def _near_an_edge(random: Random, zones: tuple[str, ...]) -> datetime:
 def _history(random: Random, now: datetime, zone: str, accounts: list[str], number: int) -> list[PastContact]:
     if random.random() < 0.35:
         return []
-    return sorted(_past(random, now, zone, accounts, number) for _ in range(random.choice((1, 1, 2, 3, 5, 8, 12))))
+    entries = [_past(random, now, zone, accounts, number) for _ in range(random.choice((1, 1, 2, 3, 5, 8, 12)))]
+    return sorted(entries, key=lambda entry: entry.at)
 
 
 def _past(random: Random, now: datetime, zone: str, accounts: list[str], number: int) -> PastContact:
@@ -235,7 +236,9 @@ def plant(conn: psycopg.Connection, made: list[World]) -> None:
     copy_in(conn, "customer", {
         "party_id": "int8", "customer_id": "int8", "lender_id": "text", "external_ref": "text", "locale": "text",
         "zones": "text[]", "row_hash": "bytea",
-    }, [(w.number, w.number, "lantern", f"C{w.number}", "en", list(w.case.customer.zones), b"") for w in made])  # fmt: skip
+    }, [
+        (w.number, w.number, "lantern", f"C{w.number}", "en", list(w.case.customer.zones), b"") for w in made
+    ])  # fmt: skip
     copy_in(conn, "account", {
         "party_id": "int8", "account_id": "int8", "customer_id": "int8", "lender_id": "text", "external_ref": "text",
         "currency": "text", "balance_minor": "int8", "due_on": "date", "state": "text", "ladder": "text",
@@ -268,8 +271,8 @@ def plant(conn: psycopg.Connection, made: list[World]) -> None:
         for w, p, made_id in pasts
     ] + [
         (w.number, w.contact_id, w.case.now, w.number, "lantern", "duly", w.case.actor.value,
-         w.case.attempt.channel.value, _lookup(w.case.attempt.address), w.case.attempt.purpose.value, "planted", "tests",
-         list(w.packs), list(w.case.customer.zones), [int(w.case.account.id)], release, Jsonb(_inputs(w)))
+         w.case.attempt.channel.value, _lookup(w.case.attempt.address), w.case.attempt.purpose.value, "planted",
+         "tests", list(w.packs), list(w.case.customer.zones), [int(w.case.account.id)], release, Jsonb(_inputs(w)))
         for w in made
     ])  # fmt: skip
     random = Random(len(made))
@@ -356,11 +359,13 @@ def main(count: int, seed: int) -> None:
             judged = clock.monotonic() - began
             found = disagreements(conn, made)
         allowed = sum(not world.bars for world in made)
-        print(f"{count} worlds, {allowed} allowed, {len(found)} disagreements; {judged:.1f} s to judge, "
-              f"{clock.monotonic() - began:.1f} s in all")  # fmt: skip
+        sys.stdout.write(
+            f"{count} worlds, {allowed} allowed, {len(found)} disagreements; {judged:.1f} s to judge, "
+            f"{clock.monotonic() - began:.1f} s in all\n"
+        )
         for each in found[:10]:
-            print(f"judge only {sorted(each.judge - each.auditor)}, auditor only {sorted(each.auditor - each.judge)}")
-            print(f"{each.world}\n")
+            alone = sorted(each.judge - each.auditor), sorted(each.auditor - each.judge)
+            sys.stdout.write(f"judge only {alone[0]}, auditor only {alone[1]}\n{each.world}\n\n")
     finally:
         engines.stop(settings)
         shutil.rmtree(home)
