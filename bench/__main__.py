@@ -23,7 +23,8 @@ BENCHES: Mapping[str, Callable[[], list[Figure]]] = {
 
 def _figure(row: Mapping[str, Any]) -> Figure:
     """A row that a benchmark gives as a mapping; what only it knows is left to its own `python -m`."""
-    return Figure(**{field.name: row[field.name] for field in fields(Figure) if field.name in row})
+    known = {field.name: row[field.name] for field in fields(Figure) if field.name in row}
+    return Figure(**{**known, **{name: float(known[name]) for name in ("ours", "yardstick", "ratio", "goal")}})
 
 
 def main() -> None:

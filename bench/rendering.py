@@ -58,7 +58,7 @@ def measure(message: str, locale: str) -> dict[str, object]:
         "yardstick_name": "Jinja's compiled render",
         "ratio": round(ours / jinja, 2),
         "pasted_ratio": round(ours / plain, 2),
-        "goal": f"<= {GOAL}",
+        "goal": GOAL,
         "unit": "us/message",
         "rounds": ROUNDS,
     }
@@ -94,7 +94,7 @@ def main() -> None:
     for row in rows():
         print(
             f"{row['name']:34} ours {row['ours']:6} us   Jinja {row['yardstick']:6} us   ratio {row['ratio']}"
-            f"   (includes pasted in by hand: {row['pasted_ratio']})   goal {row['goal']}"
+            f"   (includes pasted in by hand: {row['pasted_ratio']})   goal at most {row['goal']}"
         )
 
 

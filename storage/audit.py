@@ -246,8 +246,10 @@ _PAST: LiteralString = """
 #: What a call's inputs do not say is read from the address and the debt as they are now.
 _CONTACTS: LiteralString = """
     CREATE TEMP TABLE audit_contact ON COMMIT DROP AS
-    SELECT row_number() OVER (ORDER BY c.party_id, c.intended_at)::int AS n, 0 AS profile, c.party_id, c.contact_id,
-           c.intended_at AS at, p.handed_at, c.customer_id, c.lender_id, c.channel, c.actor, c.purpose,
+    SELECT row_number() OVER ()::int AS n, hashtextextended(ROW(
+               c.release_hash, c.packs, c.channel, c.actor, c.purpose, a.kind, a.country, c.inputs->'address_kind',
+               c.inputs->'number_country', c.inputs->'residence')::text, 0) AS profile,
+           c.party_id, c.contact_id, c.intended_at AS at, p.handed_at, c.customer_id, c.lender_id, c.channel, c.actor, c.purpose,
            c.address_lookup AS lookup,
            CASE WHEN (c.inputs->>'zone_confirmed')::boolean OR c.inputs->'number_zones' IS NULL THEN c.zones
                 ELSE ARRAY(SELECT unnest(c.zones) UNION SELECT jsonb_array_elements_text(c.inputs->'number_zones')) END
@@ -265,13 +267,9 @@ _CONTACTS: LiteralString = """
 
 _PROFILES: LiteralString = """
     CREATE TEMP TABLE audit_profile ON COMMIT DROP AS
-    SELECT row_number() OVER ()::int AS profile, p.* FROM (
-        SELECT DISTINCT release_hash, packs, channel, actor, purpose, address_kind, number_country, residence
-        FROM audit_contact) p;
-    UPDATE audit_contact c SET profile = p.profile FROM audit_profile p
-    WHERE (c.release_hash, c.packs, c.channel, c.actor, c.purpose, c.address_kind, c.number_country, c.residence)
-          IS NOT DISTINCT FROM
-          (p.release_hash, p.packs, p.channel, p.actor, p.purpose, p.address_kind, p.number_country, p.residence);
+    SELECT DISTINCT ON (profile) profile, release_hash, packs, channel, actor, purpose, address_kind, number_country,
+           residence
+    FROM audit_contact;
     CREATE TEMP TABLE audit_zone ON COMMIT DROP AS
     SELECT z.zone, z.zone IN (SELECT name FROM pg_timezone_names) AS known
     FROM (SELECT DISTINCT unnest(zones) AS zone FROM audit_contact) z;
@@ -288,7 +286,7 @@ def load(conn: Conn, rules: Rules) -> None:
         "rule_no": "int4", "rule": "text", "pack": "text", "kind": "text", "in_force_from": "date",
         "in_force_until": "date",
     }, rules.rules)  # fmt: skip
-    copy_in(conn, "audit_bind", {"profile": "int4", "rule_no": "int4"}, rules.binds)
+    copy_in(conn, "audit_bind", {"profile": "int8", "rule_no": "int4"}, rules.binds)
     copy_in(conn, "audit_open", {"rule_no": "int4", "on_day": "date", "opens": "int4", "closes": "int4"}, rules.open)
     copy_in(conn, "audit_count", {
         "rule_no": "int4", "counting": "text", "length": "int4", "most": "int4", "first_only": "bool", "bits": "int4",
@@ -303,15 +301,15 @@ def load(conn: Conn, rules: Rules) -> None:
         conn, "audit_ban", {"rule_no": "int4", "from_at": "timestamptz", "unless_consent": "bool", "why": "text"},
         rules.bans,
     )  # fmt: skip
-    copy_in(conn, "audit_margin", {"profile": "int4", "margin": "int4"}, rules.margins)
-    copy_in(conn, "audit_need_consent", {"profile": "int4"}, [(profile,) for profile in rules.need_consent])
+    copy_in(conn, "audit_margin", {"profile": "int8", "margin": "int4"}, rules.margins)
+    copy_in(conn, "audit_need_consent", {"profile": "int8"}, [(profile,) for profile in rules.need_consent])
     conn.execute("ANALYZE audit_rule, audit_bind, audit_open, audit_count, audit_margin")
 
 
 _TABLES: LiteralString = """
     CREATE TEMP TABLE audit_rule (rule_no int PRIMARY KEY, rule text, pack text, kind text, in_force_from date,
                                   in_force_until date) ON COMMIT DROP;
-    CREATE TEMP TABLE audit_bind (profile int, rule_no int) ON COMMIT DROP;
+    CREATE TEMP TABLE audit_bind (profile bigint, rule_no int) ON COMMIT DROP;
     CREATE TEMP TABLE audit_open (rule_no int, on_day date, opens int, closes int) ON COMMIT DROP;
     CREATE TEMP TABLE audit_count (rule_no int, counting text, length int, most int, first_only boolean, bits int,
                                    channels int, subject text, uncounted_purposes text[], uncounted_outcomes text[])
@@ -319,8 +317,8 @@ _TABLES: LiteralString = """
     CREATE TEMP TABLE audit_gate (rule_no int, min_days int, max_days int) ON COMMIT DROP;
     CREATE TEMP TABLE audit_notice (rule_no int, channels int, within_days int, subject text) ON COMMIT DROP;
     CREATE TEMP TABLE audit_ban (rule_no int, from_at timestamptz, unless_consent boolean, why text) ON COMMIT DROP;
-    CREATE TEMP TABLE audit_margin (profile int, margin int) ON COMMIT DROP;
-    CREATE TEMP TABLE audit_need_consent (profile int) ON COMMIT DROP;
+    CREATE TEMP TABLE audit_margin (profile bigint, margin int) ON COMMIT DROP;
+    CREATE TEMP TABLE audit_need_consent (profile bigint) ON COMMIT DROP;
     CREATE TEMP TABLE audit_violation (n int, rule text, pack text, why text) ON COMMIT DROP;
     CREATE TEMP TABLE audit_near (n int, rule text, pack text) ON COMMIT DROP;
 """
