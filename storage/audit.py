@@ -249,8 +249,8 @@ _CONTACTS: LiteralString = """
     SELECT row_number() OVER ()::int AS n, hashtextextended(ROW(
                c.release_hash, c.packs, c.channel, c.actor, c.purpose, a.kind, a.country, c.inputs->'address_kind',
                c.inputs->'number_country', c.inputs->'residence')::text, 0) AS profile,
-           c.party_id, c.contact_id, c.intended_at AS at, p.handed_at, c.customer_id, c.lender_id, c.channel, c.actor, c.purpose,
-           c.address_lookup AS lookup,
+           c.party_id, c.contact_id, c.intended_at AS at, p.handed_at, c.customer_id, c.lender_id, c.channel,
+           c.actor, c.purpose, c.address_lookup AS lookup,
            CASE WHEN (c.inputs->>'zone_confirmed')::boolean OR c.inputs->'number_zones' IS NULL THEN c.zones
                 ELSE ARRAY(SELECT unnest(c.zones) UNION SELECT jsonb_array_elements_text(c.inputs->'number_zones')) END
                AS zones,
