@@ -4,6 +4,7 @@ from datetime import date, datetime, timedelta
 from typing import Final, LiteralString, NamedTuple
 from uuid import UUID
 
+from domain.money import Money
 from storage.rows import Conn
 
 
@@ -85,7 +86,14 @@ def find_account(conn: Conn, account_ref: str, lender_id: str | None) -> Account
 def timeline(conn: Conn, account: Account) -> list[Entry]:
     """Everything about an account in the order in which it happened, what is planned last."""
     values = {"party": account.party_id, "account": account.account_id, "customer": account.customer_id}
-    return [Entry._make(row) for row in conn.execute(_TIMELINE, values)]
+    return [_readable(Entry._make(row), account.currency) for row in conn.execute(_TIMELINE, values)]
+
+
+def _readable(entry: Entry, currency: str) -> Entry:
+    """Amounts as people write them: the ledger counts minor units."""
+    if entry.kind not in ("payment", "promise") or entry.code is None:
+        return entry
+    return entry._replace(code=f"{Money(int(entry.code), currency).major:,} {currency}")
 
 
 #: Columns: at, order within an instant, kind, what, channel, step, stage, rule, pack, until, code, contact_id.
@@ -121,8 +129,8 @@ _TIMELINE: LiteralString = """
         WHERE r.party_id = %(party)s AND r.account_id = %(account)s AND r.ended_at IS NOT NULL
         UNION ALL
         SELECT p.paid_at, 0, 'payment', p.kind, NULL, NULL, NULL, NULL, NULL, NULL,
-               p.amount_minor::text || ' ' || a.currency || ' (minor units)', NULL
-        FROM payment p JOIN account a USING (party_id, account_id)
+               p.amount_minor::text, NULL
+        FROM payment p
         WHERE p.party_id = %(party)s AND p.account_id = %(account)s
         UNION ALL
         SELECT h.since, 5, 'hold', h.kind || ': ' || h.reason, NULL, NULL, NULL, 'hold.' || h.kind, NULL, h.ends_at,
@@ -147,7 +155,7 @@ _TIMELINE: LiteralString = """
         WHERE t.party_id = %(party)s AND %(account)s = ANY(t.account_ids) AND t.ended_at IS NOT NULL
         UNION ALL
         SELECT p.made_at, 6, 'promise', 'to pay on ' || p.promised_for || ': ' || p.state, NULL, NULL, NULL, NULL, NULL,
-               NULL, p.amount_minor::text || ' (minor units)', p.contact_id
+               NULL, p.amount_minor::text, p.contact_id
         FROM promise p WHERE p.party_id = %(party)s AND p.account_id = %(account)s
         UNION ALL
         SELECT r.due_at, 9, 'plan', r.state, r.channel, r.step, r.stage, r.reason, NULL, r.expires_at, NULL, NULL
