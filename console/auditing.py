@@ -18,6 +18,9 @@ VIOLATED = 3
 #: Violations shown to a person; `--json` has up to a thousand.
 MOST_SHOWN = 20
 
+#: Rules whose near misses are shown to a person.
+MOST_NEAR = 5
+
 
 def audit_command(
     since: Annotated[
@@ -71,6 +74,9 @@ def _draw(found: Audit, console: Console) -> None:
         f"worst week {people.worst_week}."
     )
     console.print(_rules(found))
+    for nearly in found.near_misses[:MOST_NEAR]:
+        examples = ", ".join(str(each) for each in nearly.examples)
+        console.print(f"Near {nearly.rule}, for example: {examples}", soft_wrap=True)
     if found.not_audited:
         console.print(f"Not audited: {', '.join(each.rule for each in found.not_audited)}.", soft_wrap=True)
     if not found.violations:
@@ -89,19 +95,16 @@ def _draw(found: Audit, console: Console) -> None:
 
 
 def _rules(found: Audit) -> Table:
-    near = {(each.rule, each.pack): each for each in found.near_misses}
+    near = {(each.rule, each.pack): each.number for each in found.near_misses}
     table = Table(box=None, pad_edge=False)
     table.add_column("rule")
     for heading in ("checked", "violations", "near"):
         table.add_column(heading, justify="right")
-    table.add_column("the nearest: for example")
     for each in found.checked:
-        nearly = near.get((each.rule, each.pack))
         table.add_row(
             each.rule,
             f"{each.checked:,}",
             f"[red]{each.violations:,}[/]" if each.violations else "0",
-            f"{nearly.number:,}" if nearly else "0",
-            str(nearly.examples[0]) if nearly else "",
+            f"{near.get((each.rule, each.pack), 0):,}",
         )
     return table

@@ -1,0 +1,86 @@
+"""`duly audit` as an operator or a nightly job meets it: what it prints, and its exit code."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.builders import HOUSE
+from tests.worlds import World, plant, worlds
+
+Duly = Callable[..., subprocess.CompletedProcess]
+
+
+@pytest.fixture
+def duly(database_url: str, broker_url: str, tmp_path: Path) -> Duly:
+    """Run `duly` on a database and a broker of the test's own."""
+
+    def run(*words: str) -> subprocess.CompletedProcess:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("DULY_")}
+        own = {"DULY_HOME": str(tmp_path / "home"), "DULY_DATABASE_URL": database_url, "DULY_BROKER_URL": broker_url}
+        return subprocess.run(
+            [sys.executable, "-m", "console.cli", *words], cwd=tmp_path, env={**environment, "PYTHONPATH": str(HOUSE),
+            **own}, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+def planted(connection: psycopg.Connection, *, barred: bool) -> World:
+    """One contact in the ledger, of the kind that is asked for."""
+    world = next(world for world in worlds(1, 50) if bool(world.bars) == barred)
+    plant(connection, [world])
+    connection.commit()
+    return world
+
+
+def test_a_clean_ledger_exits_with_nought(duly: Duly, connection: psycopg.Connection) -> None:
+    planted(connection, barred=False)
+
+    done = duly("audit")
+
+    assert done.returncode == 0, done.stderr
+    assert "1 contacts audited" in done.stdout
+    assert "No violation." in done.stdout
+    assert "Not audited: " in done.stdout
+
+
+def test_a_violation_exits_with_three_and_is_told_with_its_rule(duly: Duly, connection: psycopg.Connection) -> None:
+    world = planted(connection, barred=True)
+
+    done = duly("audit")
+
+    assert done.returncode == 3, done.stderr
+    told = next(line for line in done.stdout.splitlines() if str(world.contact_id) in line and " (" in line)
+    assert any(rule in told for rule in world.bars)
+    assert f"A{world.number}-0" in told
+
+
+def test_a_script_reads_one_json_document(duly: Duly, connection: psycopg.Connection) -> None:
+    world = planted(connection, barred=True)
+    day = world.case.now.date()
+
+    done = duly("audit", "--json", "--since", str(day), "--until", str(day))
+
+    assert done.returncode == 3, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["schema"], found["contacts"]) == (1, 1)
+    assert {each["rule"] for each in found["listed"]} == world.bars
+    assert found["violations"] == len(world.bars)
+
+    after = duly("audit", "--json", "--since", str(day + timedelta(days=1)))
+    assert after.returncode == 0, after.stderr
+    assert json.loads(after.stdout)["contacts"] == 0
+
+
+def test_what_is_no_date_is_refused(duly: Duly) -> None:
+    done = duly("audit", "--since", "yesterday")
+
+    assert done.returncode == 2
+    assert "'yesterday' is not a date" in done.stderr
