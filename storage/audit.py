@@ -26,6 +26,9 @@ LEAST_OVERLAP_SECONDS: Final = 3600
 #: Further back than the longest cap of any pack: a calendar month, with a day to spare for time zones.
 LONGEST_CAP: Final = "33 days"
 
+#: How far back anything counts: a first letter, a notice.
+FURTHEST: Final = "731 days"
+
 #: How many contacts are counted at a time, so that the working tables stay in memory.
 SLICE: Final = 100_000
 
@@ -189,11 +192,14 @@ def gather(conn: Conn, since: datetime | None, until: datetime | None) -> Gather
     """Fold the ledger and set apart what is audited: our own contacts, but for those that never left."""
     conn.execute("SET LOCAL work_mem = '128MB'")
     conn.execute("SET LOCAL jit = off")
-    conn.execute(_FOLD, {"until": until})
-    conn.execute(_PAST, {"until": until, "channels": list(CHANNELS)})
+    asked = {"since": since, "until": until, "reach": FURTHEST, "channels": list(CHANNELS)}
+    conn.execute(_PARTIES, asked)
+    conn.execute("ANALYZE audit_party")
+    conn.execute(_FOLD, asked)
+    conn.execute(_PAST, asked)
     conn.execute("CREATE INDEX ON audit_past (party_id, at)")
     conn.execute("ANALYZE audit_past")
-    conn.execute(_CONTACTS, {"since": since, "until": until})
+    conn.execute(_CONTACTS, asked)
     conn.execute("CREATE INDEX ON audit_contact (n)")
     conn.execute(_PROFILES)
     conn.execute(
@@ -211,12 +217,21 @@ def gather(conn: Conn, since: datetime | None, until: datetime | None) -> Gather
     return Gathered(contacts, first, last, [Profile._make(row) for row in profiles])
 
 
+_PARTIES: LiteralString = """
+    CREATE TEMP TABLE audit_party ON COMMIT DROP AS
+    SELECT DISTINCT party_id FROM contact
+    WHERE origin = 'duly' AND intended_at >= coalesce(%(since)s, '-infinity'::timestamptz)
+      AND intended_at < coalesce(%(until)s, 'infinity'::timestamptz)
+"""
+
 _FOLD: LiteralString = """
     CREATE TEMP TABLE audit_fold ON COMMIT DROP AS
     SELECT e.party_id, e.contact_id, max(r.rank) AS rank,
            min(e.at) FILTER (WHERE e.kind = 'dialled' OR e.kind = 'sent' AND e.dedupe_key = 'dispatch') AS handed_at
     FROM contact_event e JOIN contact_event_rank r USING (kind)
     WHERE e.intended_at < coalesce(%(until)s, 'infinity'::timestamptz)
+      AND e.intended_at >= coalesce(%(since)s::timestamptz - %(reach)s::interval, '-infinity'::timestamptz)
+      AND e.party_id IN (SELECT party_id FROM audit_party)
     GROUP BY e.party_id, e.contact_id
 """
 
@@ -240,6 +255,8 @@ _PAST: LiteralString = """
     LEFT JOIN audit_fold f ON f.party_id = c.party_id AND f.contact_id = c.contact_id
     LEFT JOIN contact_event_rank k ON k.rank = f.rank
     WHERE c.intended_at < coalesce(%(until)s, 'infinity'::timestamptz)
+      AND c.intended_at >= coalesce(%(since)s::timestamptz - %(reach)s::interval, '-infinity'::timestamptz)
+      AND c.party_id IN (SELECT party_id FROM audit_party)
       AND coalesce(k.outcome, 'intended') <> 'rejected'
 """
 
