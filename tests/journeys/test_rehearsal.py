@@ -18,6 +18,7 @@ from simulator.portfolio import write_portfolio
 from storage import database, ledger
 from storage.rows import Conn
 from tests.builders import HOUSE
+from tests.rehearsal import eventually
 from worker import engines
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(170)]
@@ -101,11 +102,14 @@ def test_the_same_weeks_are_lived_twice_alike_and_keep_every_promise(tmp_path: P
 
 def test_a_fleet_whose_worker_and_engines_are_killed_goes_on_and_contacts_nobody_twice(rehearsal: Rehearsal):
     rehearsal.take_in(300)
-    fleet = rehearsal.start("up", "--from", "2026-03-01", "--until", "2026-03-06", "--seed", "3")
-    for pattern in ("worker.app", "valkey-server", "postgres"):
-        time.sleep(3)
-        kill_one(rehearsal.settings.home, pattern)
-    said = fleet.communicate(timeout=150)[0]
+    with rehearsal.start("up", "--from", "2026-03-01", "--until", "2026-03-06", "--seed", "3") as fleet:
+        try:
+            for pattern in ("worker.app", "valkey-server", "postgres"):
+                time.sleep(2)
+                kill_one(rehearsal.settings.home, pattern)
+            said = fleet.communicate(timeout=150)[0]
+        finally:
+            fleet.terminate()
 
     assert fleet.returncode == 0, said
     with rehearsal.connect() as conn:
@@ -118,14 +122,22 @@ def test_a_fleet_whose_worker_and_engines_are_killed_goes_on_and_contacts_nobody
 
 def kill_one(home: Path, pattern: str) -> None:
     """kill -9 the oldest process of this home's that fits: a worker's parent, Valkey, PostgreSQL's postmaster."""
-    found = []
+    found: list[tuple[float, int]] = []
+
+    def is_there() -> bool:
+        found.extend(processes_of(home, pattern))
+        return bool(found)
+
+    eventually(is_there, why=f"{pattern} runs")
+    os.kill(min(found)[1], signal.SIGKILL)
+
+
+def processes_of(home: Path, pattern: str) -> Iterator[tuple[float, int]]:
     for process in psutil.process_iter():
         try:
             line = " ".join(process.cmdline())
             ours = str(home) in line or str(home) in process.cwd() or process.environ().get("DULY_HOME") == str(home)
             if ours and pattern in f"{process.name()} {line}" and "beat" not in line:
-                found.append((process.create_time(), process.pid))
+                yield process.create_time(), process.pid
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-    assert found, f"no {pattern} of this home runs"
-    os.kill(min(found)[1], signal.SIGKILL)
