@@ -1,8 +1,8 @@
 """What a drain reads: the lanes that are due, the parties it locks, and all that the judge needs to know of them."""
 
 from collections import Counter
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta
 from typing import Any, LiteralString, NamedTuple
 
 from domain.channel import Channel
@@ -194,8 +194,18 @@ def lock_parties(conn: Conn, lane: Lane, *, now: datetime, limit: int) -> dict[i
     return dict(rows)
 
 
-def read_picture(conn: Conn, parties: Sequence[int], *, lender_id: str, now: datetime, since: datetime) -> Picture:
-    """All that is due for these parties with this lender, and all that the judge needs to know about them."""
+def read_picture(
+    conn: Conn,
+    parties: Sequence[int],
+    *,
+    lender_id: str,
+    now: datetime,
+    lookback: Callable[[Sequence[Due], Sequence[Reach]], timedelta],
+) -> Picture:
+    """All that is due for these parties with this lender, and all that the judge needs to know about them.
+
+    `lookback` says how far back their history matters, once it is known who they are and where.
+    """
     who = list(parties)
     with conn.pipeline(), conn.cursor(binary=True) as due, conn.cursor(binary=True) as reach:
         standing, stop, past = conn.cursor(binary=True), conn.cursor(binary=True), conn.cursor(binary=True)
@@ -203,10 +213,13 @@ def read_picture(conn: Conn, parties: Sequence[int], *, lender_id: str, now: dat
         reach.execute(_REACHES, (who,))
         standing.execute(_STANDINGS, (who,))
         stop.execute(_STOPS, (who, now))
+        dues = [Due._make(row) for row in due.fetchall()]
+        reaches = [Reach._make(row) for row in reach.fetchall()]
+        since = now - lookback(dues, reaches)
         past.execute(_PASTS, (who, since, who, since))
         return Picture(
-            [Due._make(row) for row in due.fetchall()],
-            [Reach._make(row) for row in reach.fetchall()],
+            dues,
+            reaches,
             [Standing._make(row) for row in standing.fetchall()],
             [Stop._make(row) for row in stop.fetchall()],
             past.fetchall(),

@@ -37,12 +37,12 @@ from worker.cases import (
     days_late,
     facts_of,
     first_reaches,
+    lookback,
     past_contact,
     planning_zone,
     standing_consent,
     standing_hold,
 )
-from worker.dispatch import HISTORY
 from worker.letters import COPY_REFUSED, KEY_DESTROYED, NO_ADDRESS, our_own
 from worker.wiring import Spine
 
@@ -204,7 +204,11 @@ def _dial(spine: Spine, claimed: CallTask, *, agent: str) -> Offer | NotNow | No
 
 def _person(conn: Conn, task: CallTask, row: Due, epoch: int, scene: Scene) -> Person:
     seen = picture.read_picture(
-        conn, [task.party_id], lender_id=task.lender_id, now=scene.now, since=scene.now - HISTORY
+        conn,
+        [task.party_id],
+        lender_id=task.lender_id,
+        now=scene.now,
+        lookback=lambda _, reaches: lookback(scene, [row], reaches),
     )
     return Person(
         due=row,

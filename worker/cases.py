@@ -13,12 +13,17 @@ from domain.ladder import days_past_due
 from domain.lender import Lender
 from domain.purpose import Actor, Direction, Purpose
 from messages.facts import Debt, Facts
+from policy.packs import RuleSet
 from storage.picture import Due, Past, Reach, Standing, Stop
 from storage.sealing import CustomerKey, Keyring
 from worker.releases import Release
 
 #: How long a zone that the customer confirmed stands alone (research notes, section 6.3).
 ZONE_CONFIRMATION_LASTS = timedelta(days=365)
+
+
+#: A calendar month, whatever the packs say: what a person is shown of the past.
+SHORTEST_LOOKBACK = timedelta(days=31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,24 @@ class Person:
     consents: Sequence[Consent]
     holds: Sequence[Hold]
     history: list[PastContact]
+
+
+def lookback(scene: Scene, due: Iterable[Due], reaches: Iterable[Reach]) -> timedelta:
+    """How far back the history of these people matters: the longest look of any rule that may bind one of them.
+
+    A day more than the rules say, since their days begin at the customer's midnight.
+    """
+    residences = {row.residence for row in due}
+    countries = {reach.country for reach in reaches} | {None}
+    longest = SHORTEST_LOOKBACK
+    for residence in residences:
+        for country in countries:
+            rules = scene.release.packs.applying(
+                residence=residence, number_country=country, licence=scene.lender.licence, on=scene.now.date()
+            )
+            if isinstance(rules, RuleSet):
+                longest = max(longest, rules.lookback)
+    return longest + timedelta(days=1)
 
 
 def case_of(

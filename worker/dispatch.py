@@ -20,7 +20,7 @@ from domain.lane import Lane
 from domain.reminder import ReminderState
 from storage import feedback, intents, lanes, picture, sweeps, waves
 from storage.rows import Conn
-from worker.cases import Scene, planning_zone
+from worker.cases import Scene, lookback, planning_zone
 from worker.deciding import Decisions, decide
 from worker.feedback import ways_to
 from worker.letters import Letter
@@ -33,9 +33,6 @@ log = structlog.get_logger()
 
 #: A drain hands its worker back after this long, so that no lane keeps the others waiting.
 SLICE_SECONDS = 5.0
-
-#: How far back history is read: a calendar month and a week, the longest window of any pack.
-HISTORY = timedelta(days=40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +72,10 @@ def drain_once(spine: Spine, lane: Lane) -> Drained:
         epochs = picture.lock_parties(conn, lane, now=opening.now, limit=spine.settings.batch_size)
         if not epochs:
             return Drained()
-        seen = picture.read_picture(
-            conn, list(epochs), lender_id=lane.lender, now=opening.now, since=opening.now - HISTORY
-        )
         scene = Scene(opening.now, release, lender, spine.keyring, spine.public_url)
+        seen = picture.read_picture(
+            conn, list(epochs), lender_id=lane.lender, now=opening.now, lookback=partial(lookback, scene)
+        )
         decisions = decide(scene, seen, epochs)
         _write(conn, batch_id, lane, decisions, spine=spine, now=opening.now)
     sent = 0
