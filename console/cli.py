@@ -111,22 +111,33 @@ def migrate() -> None:
 
 @app.command()
 def pause(
-    lender: Lender = "*", reason: Annotated[str, typer.Option(help="Why: shown by `duly status`.")] = "by hand"
+    lender: Lender = "*",
+    reason: Annotated[str, typer.Option(help="Why: shown by `duly status`.")] = "by hand",
+    as_json: AsJson = False,
 ) -> None:
     """Stop sending, everywhere, with the next wave; what is planned stays planned."""
     with enter(_settings()) as spine:
         _require_lender(spine.conn, lender)
         fresh = lanes.pause(spine.conn, lender, reason=reason, by="console")
-    Console().print(f"{'Paused' if fresh else 'Was paused already'}: {_scope(lender)}.")
+    said = "Paused" if fresh else "Was paused already"
+    _tell_pause(lender, said, is_paused=True, changed=fresh, as_json=as_json)
 
 
 @app.command()
-def resume(lender: Lender = "*") -> None:
+def resume(lender: Lender = "*", as_json: AsJson = False) -> None:
     """Let sending go on. What expired meanwhile is not sent late."""
     with enter(_settings()) as spine:
         _require_lender(spine.conn, lender)
         was_paused = lanes.resume(spine.conn, lender)
-    Console().print(f"{'Resumed' if was_paused else 'Was not paused'}: {_scope(lender)}.")
+    said = "Resumed" if was_paused else "Was not paused"
+    _tell_pause(lender, said, is_paused=False, changed=was_paused, as_json=as_json)
+
+
+def _tell_pause(lender: str, said: str, *, is_paused: bool, changed: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({"schema": 1, "scope": lender, "paused": is_paused, "changed": changed})
+    else:
+        Console().print(f"{said}: {'everyone' if lender == '*' else lender}.")
 
 
 @app.command()
@@ -179,10 +190,6 @@ def _day(text: str) -> datetime:
         return datetime.combine(date.fromisoformat(text), time(), tzinfo=UTC)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a date: write it as 2026-03-01") from None
-
-
-def _scope(lender: str) -> str:
-    return "everyone" if lender == "*" else lender
 
 
 def _require_lender(conn: Conn, lender: str) -> None:

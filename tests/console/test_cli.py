@@ -173,8 +173,10 @@ def test_pausing_is_shown_and_taken_back(duly: Duly, tmp_path: Path):
 
     assert duly("pause", "lantern", "--reason", "a storm").returncode == 0
     paused = json.loads(duly("status", "--json").stdout)
-    assert duly("resume", "lantern").returncode == 0
+    resumed, again = (json.loads(duly("resume", "lantern", "--json").stdout) for _ in range(2))
 
+    assert resumed == {"schema": 1, "scope": "lantern", "paused": False, "changed": True}
+    assert again["changed"] is False
     assert "lantern" in json.dumps(paused)
     assert "a storm" in json.dumps(paused)
     assert_says(duly("pause", "nobody"), 2, "nobody")
