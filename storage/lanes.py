@@ -18,14 +18,17 @@ class Pause(NamedTuple):
 
 
 def claim_wake_ups(conn: Conn, lanes: list[Lane]) -> list[Lane]:
-    """Of these lanes, those that nobody has woken lately: the caller publishes them, now."""
+    """Of these lanes, those that nobody has woken lately: the caller publishes them, now.
+
+    A wake-up from the future is of a clock that was set back since, and must not keep its lane asleep until then.
+    """
     if not lanes:
         return []
     rows = conn.execute(
         """
         INSERT INTO wake_up (lane) SELECT unnest(%s::text[])
         ON CONFLICT (lane) DO UPDATE SET published_at = clock_timestamp()
-        WHERE wake_up.published_at < clock_timestamp() - %s
+        WHERE wake_up.published_at NOT BETWEEN clock_timestamp() - %s AND clock_timestamp()
         RETURNING lane
         """,
         ([str(lane) for lane in lanes], WAKE_UP_LASTS),
