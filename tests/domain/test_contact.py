@@ -1,0 +1,34 @@
+"""The state of a contact is a fold over what happened to it, in whatever order it was heard of."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.contact import EventKind, fold, new_contact_id
+
+EVENTS = st.lists(st.sampled_from(EventKind))
+
+
+@given(EVENTS, st.randoms(), EVENTS)
+def test_late_early_and_repeated_events_change_nothing(events: list[EventKind], random, repeated: list[EventKind]):
+    again = [*events, *(event for event in repeated if event in events)]
+    random.shuffle(again)
+
+    assert fold(again) == fold(events)
+
+
+@given(EVENTS)
+def test_proof_of_acceptance_beats_a_time_out(events: list[EventKind]):
+    doubts = {EventKind.RELEASED, EventKind.UNCERTAIN, EventKind.REJECTED}
+
+    assert fold([*events, EventKind.UNCERTAIN, EventKind.SENT]) not in doubts
+
+
+@given(st.datetimes(datetime(2000, 1, 1), datetime(2200, 1, 1)).map(lambda naive: naive.replace(tzinfo=UTC)))
+def test_ids_carry_their_time_and_sort_by_it(at: datetime):
+    first, later = new_contact_id(at), new_contact_id(at + timedelta(milliseconds=1))
+
+    assert (first.version, first.variant) == (7, "specified in RFC 4122")
+    assert first.int >> 80 == int(at.timestamp() * 1000)
+    assert first < later

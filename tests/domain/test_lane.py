@@ -1,0 +1,23 @@
+"""The only thing that a broker message may say, and all else that it may not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.channel import Channel
+from domain.lane import SHARDS, BadLane, Lane
+
+
+@given(st.from_regex(r"[a-z0-9][a-z0-9-]{0,40}", fullmatch=True), st.sampled_from(Channel), st.integers(0, SHARDS - 1))
+def test_a_lane_survives_the_broker(lender: str, channel: Channel, shard: int):
+    assert Lane.parse(str(Lane(lender, channel, shard))) == Lane(lender, channel, shard)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [None, 7, ["lantern:sms:3"], {}, "", "lantern:sms", "lantern:sms:16", "lantern:fax:3", "lantern:sms:3\n",
+     "lantern:sms:-1", "LANTERN:sms:3", "a'; DROP TABLE party;--:sms:3", "x" * 5000],
+)  # fmt: skip
+def test_what_we_did_not_write_is_no_lane_and_is_not_repeated(forged: object):
+    with pytest.raises(BadLane, match=r"^not a lane name$"):
+        Lane.parse(forged)
