@@ -19,7 +19,7 @@ from console.auditing import audit_command
 from console.calling import calls_app
 from console.doctor import Finding, examine
 from console.explaining import explain_command, status_command
-from console.fleet import FleetFailed, end_leftovers
+from console.fleet import FleetFailed, end_fleet
 from console.house import NoRelease, enter
 from console.judging import judge_command, policies_app, zones_command
 from console.output import fail, print_json
@@ -95,9 +95,9 @@ def up(
 
 @app.command()
 def down() -> None:
-    """End the embedded engines of this home, and whatever a killed `duly up` left."""
+    """End the fleet and the embedded engines of this home, in order, also what a killed `duly up` left."""
     settings = _settings()
-    ended = end_leftovers(settings)
+    ended = end_fleet(settings)
     stopped = [*([f"{ended} processes of a fleet"] if ended else []), *engines.stop(settings)]
     Console().print(f"Stopped: {', '.join(stopped)}." if stopped else "Nothing was running.")
 

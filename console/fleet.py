@@ -24,6 +24,9 @@ from worker.app import QUEUES
 
 log = structlog.get_logger()
 
+#: Where a fleet notes its processes, in DULY_HOME/run.
+NOTES = "fleet.json"
+
 #: A part that is not ready by then is taken for broken, and its log is shown.
 READY_SECONDS = 60.0
 
@@ -92,21 +95,26 @@ class Running:
             part.restarts += 1
             part.not_before = time.monotonic() + wait
             part.start()
+            _remember(self.logs, self.parts)
 
 
 @contextmanager
 def fleet(settings: Settings, *, seed: int = 0, lifelike: bool = False, beats: int = 1) -> Iterator[Running]:
-    """Run the fleet for the length of a `with` block. Raises FleetFailed; leaves nothing running, whatever happens."""
+    """Run the fleet for the length of a `with` block. Raises FleetFailed, also when one runs already.
+
+    Leaves nothing running, whatever happens.
+    """
     folder = settings.home / "run"
     folder.mkdir(parents=True, exist_ok=True)
-    end_leftovers(settings)
+    _refuse_a_second(settings)
+    end_fleet(settings)
     parts: list[Part] = []
     try:
         yield _start(settings, folder, parts, seed=seed, lifelike=lifelike, beats=beats)
     finally:
         with _undisturbed():
             _stop(parts)
-            (folder / "fleet.json").unlink(missing_ok=True)
+            (folder / NOTES).unlink(missing_ok=True)
 
 
 def _start(settings: Settings, folder: Path, parts: list[Part], *, seed: int, lifelike: bool, beats: int) -> Running:
@@ -258,28 +266,50 @@ def _family(pid: int) -> list[psutil.Process]:
 
 
 def _remember(folder: Path, parts: Sequence[Part]) -> None:
-    """Note the processes, so that a fleet whose command was killed can be found and ended."""
-    noted = [
-        {"pid": part.process.pid, "started": psutil.Process(part.process.pid).create_time()}
-        for part in parts
-        if part.is_running and part.process
-    ]
-    (folder / "fleet.json").write_text(json.dumps(noted), encoding="utf-8")
+    """Note the processes, so that the next command knows that they run, or can end them if ours was killed."""
+    noted = {
+        "command": _noted(os.getpid()),
+        "parts": [_noted(part.process.pid) for part in parts if part.is_running and part.process],
+    }
+    (folder / NOTES).write_text(json.dumps(noted), encoding="utf-8")
 
 
-def end_leftovers(settings: Settings) -> int:
-    """End the processes of a fleet whose command died without ending them; how many there were."""
-    notes = settings.home / "run" / "fleet.json"
+def _noted(pid: int) -> dict[str, float]:
+    return {"pid": pid, "started": psutil.Process(pid).create_time()}
+
+
+def _still(note: dict[str, float]) -> psutil.Process | None:
+    """The process of a note, unless it is gone or its number was given to somebody else since."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(int(note["pid"]))
+        if process.create_time() == note["started"] and daemons.is_alive(process):
+            return process
+    return None
+
+
+def _refuse_a_second(settings: Settings) -> None:
+    notes = settings.home / "run" / NOTES
+    command = _still(json.loads(notes.read_text(encoding="utf-8"))["command"]) if notes.exists() else None
+    if command is not None:
+        raise FleetFailed(
+            f"a fleet runs in this home already (process {command.pid}): stop it with Ctrl-C there or with "
+            "`duly down`, or take another DULY_HOME"
+        )
+
+
+def end_fleet(settings: Settings) -> int:
+    """End the fleet of this home, whether its command still runs or was killed; how many processes there were."""
+    notes = settings.home / "run" / NOTES
     if not notes.exists():
         return 0
+    noted = json.loads(notes.read_text(encoding="utf-8"))
     ended = 0
-    for note in json.loads(notes.read_text(encoding="utf-8")):
-        with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(note["pid"])
-            if process.create_time() != note["started"]:
-                continue  # the number was given to somebody else since
-            family = _family(process.pid)
-            daemons.end(family, (signal.SIGTERM, WARM_SECONDS), (signal.SIGKILL, 5))
+    for note in (noted["command"], *noted["parts"]):
+        process = _still(note)
+        if process is not None and process.pid != os.getpid():
+            # The command ends its parts in order, warm; a part whose command is gone is ended by itself.
+            daemons.end(_family(process.pid)[:1], (signal.SIGTERM, 2 * WARM_SECONDS))
+            daemons.end(_family(process.pid), (signal.SIGTERM, 2), (signal.SIGKILL, 5))
             ended += 1
     notes.unlink(missing_ok=True)
     return ended

@@ -141,3 +141,24 @@ def processes_of(home: Path, pattern: str) -> Iterator[tuple[float, int]]:
                 yield process.create_time(), process.pid
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
+
+
+def test_a_second_fleet_in_one_home_is_refused_and_down_ends_the_first(rehearsal: Rehearsal):
+    home = rehearsal.settings.home
+    with rehearsal.start("up") as first:
+        try:
+            eventually((home / "run" / "fleet.json").exists, why="the first fleet is up")
+            second = rehearsal.start("up")
+            said = second.communicate(timeout=60)[0]
+
+            assert second.returncode == 1
+            assert f"process {first.pid}" in said
+            assert first.poll() is None, "and the first goes on"
+
+            rehearsal.run("down")
+            first.communicate(timeout=60)
+        finally:
+            first.terminate()
+
+    assert first.returncode == 0
+    assert list(processes_of(home, "worker.app")) == []
