@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import psutil
 import structlog
@@ -50,6 +51,7 @@ class Part:
     command: Sequence[str]
     environment: dict[str, str] = field(repr=False)
     log_file: Path
+    inherits: tuple[int, ...] = ()  # file descriptors
     process: subprocess.Popen[bytes] | None = None
     restarts: int = 0
     not_before: float = 0.0
@@ -60,6 +62,7 @@ class Part:
             self.process = subprocess.Popen(  # noqa: S603 - our own programs
                 [*_leash(), *self.command], env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
                 if self.name == "sandbox" else log_file, stderr=log_file, start_new_session=True,
+                pass_fds=self.inherits,
             )  # fmt: skip
 
     @property
@@ -109,16 +112,30 @@ def fleet(settings: Settings, *, seed: int = 0, lifelike: bool = False, beats: i
     _refuse_a_second(settings)
     end_fleet(settings)
     parts: list[Part] = []
+    doors: list[socket.socket] = []
     try:
-        yield _start(settings, folder, parts, seed=seed, lifelike=lifelike, beats=beats)
+        yield _start(settings, folder, parts, doors, seed=seed, lifelike=lifelike, beats=beats)
     finally:
         with _undisturbed():
             _stop(parts)
+            for door in doors:
+                door.close()
             (folder / NOTES).unlink(missing_ok=True)
 
 
-def _start(settings: Settings, folder: Path, parts: list[Part], *, seed: int, lifelike: bool, beats: int) -> Running:
-    console_port = _free_port(settings.console_host, settings.console_port)
+def _start(
+    settings: Settings,
+    folder: Path,
+    parts: list[Part],
+    doors: list[socket.socket],
+    *,
+    seed: int,
+    lifelike: bool,
+    beats: int,
+) -> Running:
+    door = _door(settings.console_host, settings.console_port)
+    doors.append(door)
+    console_port = door.getsockname()[1]
     console_url = f"http://{settings.console_host}:{console_port}"
     changes = {"console_port": str(console_port)}
     if settings.public_url is None:
@@ -141,7 +158,7 @@ def _start(settings: Settings, folder: Path, parts: list[Part], *, seed: int, li
     level = ["--loglevel", settings.log_level if settings.log_level == "DEBUG" else "WARNING"]
     celery = [sys.executable, "-m", "celery", "-A", "worker.app", "--quiet"]
     parts += [
-        _part(settings, folder, "console", [sys.executable, "-m", "console.serve"], changes),
+        _console(settings, folder, door, changes),
         _part(settings, folder, "worker", [*celery, "worker", *level, "-Q", ",".join(QUEUES)], changes),
         *(
             _part(
@@ -156,12 +173,19 @@ def _start(settings: Settings, folder: Path, parts: list[Part], *, seed: int, li
         if part.process is None:
             part.start()
     _remember(folder, parts)
-    _wait_for_port(next(part for part in parts if part.name == "console"), settings.console_host, console_port)
+    _wait_for_answer(next(part for part in parts if part.name == "console"), console_url)
     return Running(console_url, sandbox_http, outbox, tuple(parts), folder, settings)
 
 
 def _part(settings: Settings, folder: Path, name: str, command: Sequence[str], changes: dict[str, str]) -> Part:
     return Part(name, command, child_environment(settings, **changes), folder / f"{name}.log")
+
+
+def _console(settings: Settings, folder: Path, door: socket.socket, changes: dict[str, str]) -> Part:
+    command = [sys.executable, "-m", "console.serve", "--socket", str(door.fileno())]
+    part = _part(settings, folder, "console", command, changes)
+    part.inherits = (door.fileno(),)
+    return part
 
 
 def _sandbox_command(
@@ -203,12 +227,13 @@ def _line_within(stream: IO[bytes], seconds: float) -> bytes:
     return line
 
 
-def _wait_for_port(part: Part, host: str, port: int) -> None:
+def _wait_for_answer(part: Part, url: str) -> None:
+    """Wait until the console answers: its door listens before it does."""
     until = time.monotonic() + READY_SECONDS
     while time.monotonic() < until:
         if not part.is_running:
             raise _failed(part)
-        with suppress(OSError), socket.create_connection((host, port), timeout=1):
+        with suppress(OSError), urlopen(f"{url}/healthz", timeout=2):  # noqa: S310 - our own console
             return
         time.sleep(0.05)
     raise _failed(part)
@@ -219,14 +244,15 @@ def _failed(part: Part) -> FleetFailed:
     return FleetFailed(f"the {part.name} does not start; {part.log_file} ends with:\n" + "\n".join(tail))
 
 
-def _free_port(host: str, wanted: int) -> int:
-    """The wanted port if nobody has it, else any free one."""
+def _door(host: str, wanted: int) -> socket.socket:
+    """A listening socket on the wanted port if nobody has it, else on any free one.
+
+    The console inherits it: a port that is only looked at could be somebody else's a moment later, and a provider's
+    callbacks would go to another home.
+    """
     for port in (wanted, 0):
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            found: int = probe.getsockname()[1]
-            return found
+        with suppress(OSError):
+            return socket.create_server((host, port), backlog=1024)
     raise FleetFailed(f"no free port on {host}: set DULY_CONSOLE_HOST to an address of this machine")
 
 
