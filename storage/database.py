@@ -1,7 +1,7 @@
 """Connections to the ledger and its schema: short outages are ridden out, a newer schema is refused."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from typing import Any, Final
 
@@ -102,11 +102,16 @@ def answers(url: str) -> bool:
 
 
 def create_database(url: str) -> None:
-    """Make the database that the address names, unless it is there; its user must be allowed to."""
+    """Make the database that the address names, unless it is there; its user must be allowed to.
+
+    Several processes may ask at once, and one that was killed may have left its statement running in the server.
+    """
     name = conninfo_to_dict(url)["dbname"]
     with connect(make_conninfo(url, dbname="postgres"), autocommit=True) as admin:
         if admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
-            admin.execute(SQL("CREATE DATABASE {}").format(Identifier(str(name))))
+            # Whoever loses the race waits for the winner's commit, and is told of it by either of these.
+            with suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+                admin.execute(SQL("CREATE DATABASE {}").format(Identifier(str(name))))
 
 
 def drop_database(url: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from config.settings import Settings
 from storage import database
@@ -58,6 +59,17 @@ def test_a_database_that_is_away_for_a_moment_is_waited_for(settings: Settings) 
         back.join()
 
     assert time.monotonic() - started > 0.9
+
+
+def test_a_database_that_several_make_at_once_is_made_once(database_url: str) -> None:
+    for attempt in range(3):
+        wanted = named(database_url, f"{conninfo_to_dict(database_url)['dbname']}_made_{attempt}")
+        with ThreadPoolExecutor(6) as threads:
+            made = [threads.submit(database.create_database, wanted) for _ in range(6)]
+
+        assert [each.exception() for each in made] == [None] * 6
+        assert database.answers(wanted)
+        database.drop_database(wanted)
 
 
 @pytest.mark.parametrize(
