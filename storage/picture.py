@@ -49,6 +49,7 @@ class Due(NamedTuple):
     name_sealed: bytes | None
     master_key_id: str | None
     wrapped_key: bytes | None
+    due_at: datetime
 
 
 class Reach(NamedTuple):
@@ -230,7 +231,7 @@ _DUE: LiteralString = """
     SELECT r.party_id, r.reminder_id, r.account_id, r.ladder, r.step, r.stage, r.channel, r.attempt, r.planned_for,
            r.expires_at, a.customer_id, a.external_ref, a.product, a.currency, a.balance_minor, a.due_on, a.state,
            a.as_of, c.locale, c.residence, c.zones, c.zone_confirmed_at, c.refused_channels, c.blocked_hours,
-           c.household, c.name_sealed, k.master_key_id, k.wrapped_key
+           c.household, c.name_sealed, k.master_key_id, k.wrapped_key, r.due_at
     FROM reminder r
     JOIN account a ON a.party_id = r.party_id AND a.account_id = r.account_id
     JOIN customer c ON c.party_id = a.party_id AND c.customer_id = a.customer_id
