@@ -1,13 +1,13 @@
 """Loads `lenders/*.toml`: in whose name we write, how to reach them, and which ladder treats which debt."""
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Annotated
 
 from pydantic import Field
 
 from config.files import ConfigError, Strict, read_toml, toml_files
-from domain.lender import LadderChoice, Lender
+from domain.lender import LadderChoice, Lender, OfferTerms
 from domain.money import BadMoney, parse_major
 from domain.purpose import Actor
 
@@ -37,6 +37,22 @@ class _Pay(Strict):
     url: Url
 
 
+class _Terms(Strict):
+    until_day: Annotated[int, Field(ge=0, le=3650)]
+    at_least: str = "0"
+    below: str | None = None
+
+
+class _Offers(Strict):
+    plan: _Terms | None = None
+    pause: _Terms | None = None
+
+
+class _Dates(Strict):
+    deadline_day: Annotated[int | None, Field(ge=1, le=3650)] = None
+    report_day: Annotated[int | None, Field(ge=1, le=3650)] = None
+
+
 class _Choice(Strict):
     ladder: str
     product: Text | None = None
@@ -54,6 +70,8 @@ class _File(Strict):
     senders: _Senders
     help: _Help
     pay: _Pay
+    offers: _Offers = _Offers()
+    dates: _Dates = _Dates()
     ladder: Annotated[tuple[_Choice, ...], Field(min_length=1)]
 
 
@@ -98,15 +116,30 @@ def _lender(stem: str, text: str) -> Lender:
         pay_url=file.pay.url,
         help_url=file.help.url,
         ladders=tuple(_choice(row, file.currency, f"{name}: ladder {n}") for n, row in enumerate(file.ladder, start=1)),
+        offers=tuple(_offers(file, name)),
+        deadline_day=file.dates.deadline_day,
+        report_day=file.dates.report_day,
     )
 
 
+def _offers(file: _File, name: str) -> Iterator[OfferTerms]:
+    for id, terms in (("plan", file.offers.plan), ("pause", file.offers.pause)):
+        if terms is not None:
+            lowest, beyond = _bounds(terms, file.currency, f"{name}: offers.{id}")
+            yield OfferTerms(id=id, last_day=terms.until_day, min_minor=lowest, max_minor=beyond)
+
+
 def _choice(row: _Choice, currency: str, where: str) -> LadderChoice:
+    lowest, beyond = _bounds(row, currency, where)
+    return LadderChoice(ladder=row.ladder, product=row.product, min_minor=lowest, max_minor=beyond)
+
+
+def _bounds(row: _Choice | _Terms, currency: str, where: str) -> tuple[int, int | None]:
     try:
         lowest = parse_major(row.at_least, currency).amount_minor
         beyond = None if row.below is None else parse_major(row.below, currency).amount_minor
     except BadMoney as error:
         raise ConfigError(f'{where}: {error}; write an amount in {currency} such as "25.00"') from error
     if beyond is not None and beyond <= lowest:
-        raise ConfigError(f"{where}: below: must be more than at_least, or the ladder is never chosen")
-    return LadderChoice(ladder=row.ladder, product=row.product, min_minor=lowest, max_minor=beyond)
+        raise ConfigError(f"{where}: below: must be more than at_least, or it is never chosen")
+    return lowest, beyond

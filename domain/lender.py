@@ -1,7 +1,8 @@
 """A lender: the creditor or brand in whose name we write, or an agency acting for one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 from domain.purpose import Actor
 
@@ -17,8 +18,29 @@ class LadderChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferTerms:
+    """Who may have an offer: `id` is `plan` or `pause`; `last_day` the last day past due on which it can be agreed.
+
+    Balances are in minor units of the lender's currency; `max_minor` exclusive, None unbounded.
+    """
+
+    id: str
+    last_day: int
+    min_minor: int = 0
+    max_minor: int | None = None
+
+    def suits(self, days_past_due: int, balance_minor: int) -> bool:
+        beyond = balance_minor + 1 if self.max_minor is None else self.max_minor
+        return days_past_due <= self.last_day and self.min_minor <= balance_minor < beyond
+
+
+@dataclass(frozen=True, slots=True)
 class Lender:
-    """`licence` is the jurisdiction of its licence, a pack id such as `tw`. Texts are by locale."""
+    """`licence` is the jurisdiction of its licence, a pack id such as `tw`. Texts are by locale.
+
+    `deadline_day` and `report_day` count from the due date: the day that the contract itself sets, and the day on which
+    what is open is reported to a credit bureau. None where there is none: then no message names one.
+    """
 
     id: str
     brand: Mapping[str, str]
@@ -32,6 +54,22 @@ class Lender:
     pay_url: str
     help_url: str
     ladders: tuple[LadderChoice, ...]
+    offers: tuple[OfferTerms, ...] = ()
+    deadline_day: int | None = None
+    report_day: int | None = None
+
+    def offers_for(self, debts: Iterable[tuple[int, int]]) -> tuple[str, ...]:
+        """What may be offered for all of these debts, each given by its days past due and its balance."""
+        asked = tuple(debts)
+        return tuple(terms.id for terms in self.offers if all(terms.suits(days, minor) for days, minor in asked))
+
+    def deadline_on(self, due_dates: Iterable[date], on: date) -> date | None:
+        """The next day, not before `on`, that the contract of one of these debts sets."""
+        return _next_day(self.deadline_day, due_dates, on)
+
+    def report_on(self, due_dates: Iterable[date], on: date) -> date | None:
+        """The next day, not before `on`, on which one of these debts is reported to a credit bureau."""
+        return _next_day(self.report_day, due_dates, on)
 
     def ladder_for(self, product: str | None, balance_minor: int) -> str | None:
         """The first choice that fits, in the file's order; None when the file names none."""
@@ -41,3 +79,9 @@ class Lender:
             ):
                 return choice.ladder
         return None
+
+
+def _next_day(day: int | None, due_dates: Iterable[date], on: date) -> date | None:
+    if day is None:
+        return None
+    return min((at for due_on in due_dates if (at := due_on + timedelta(days=day)) >= on), default=None)

@@ -8,6 +8,7 @@ from domain.case import AccountFacts, Attempt, BlockedHours, Case, CustomerFacts
 from domain.channel import AddressChannel, AddressKind, Channel
 from domain.consent import Consent
 from domain.contact import Outcome
+from domain.days import local_day
 from domain.hold import Hold, HoldKind
 from domain.ladder import days_past_due
 from domain.lender import Lender
@@ -104,6 +105,9 @@ def customer_key(keyring: Keyring, row: Due) -> CustomerKey | None:
 def facts_of(scene: Scene, row: Due, covered: Sequence[Due], locale: str, *, name: str) -> Facts:
     """What is true of these debts now, for the words. Raises BadFacts."""
     lender = scene.lender
+    late = [days_late(each, scene.now) for each in covered]
+    due_dates = [each.due_on for each in covered]
+    today = due_dates[0] + timedelta(days=late[0])  # on the customer's calendar
     return Facts(
         customer_name=name,
         brand=in_language(lender.brand, locale),
@@ -111,12 +115,15 @@ def facts_of(scene: Scene, row: Due, covered: Sequence[Due], locale: str, *, nam
             Debt(each.account_ref[-4:], each.product or "", each.balance_minor, each.currency, each.due_on)
             for each in covered
         ),
-        days_past_due=max(days_late(each, scene.now) for each in covered),
-        as_of=row.as_of.date(),
+        days_past_due=max(late),
+        as_of=local_day(row.as_of, planning_zone(row.zones)),
         help_phone=lender.help_phone,
         help_hours=in_language(lender.help_hours, locale),
         pay_url=lender.pay_url,
         help_url=lender.help_url,
+        offers=lender.offers_for((days, each.balance_minor) for days, each in zip(late, covered, strict=True)),
+        deadline_on=lender.deadline_on(due_dates, today),
+        report_on=lender.report_on(due_dates, today),
     )
 
 

@@ -48,6 +48,9 @@ def test_a_small_balance_takes_the_gentler_ladder_and_the_bound_belongs_to_the_o
         ('below = "1000.00"', 'below = "1000.005"', "ladder 1: finer than"),
         ('below = "1000.00"', 'below = "0"', "never chosen"),
         ('currency = "TWD"', 'currency = "XXX"', "unknown currency"),
+        ("plan = { until_day = 90 }", "plan = { until_day = -1 }", r"offers\.plan"),
+        ("plan = { until_day = 90 }", 'plan = { until_day = 9, below = "0" }', "plan: below: .*never chosen"),
+        ("plan = { until_day = 90 }", "gift = { until_day = 9 }", r"offers\.gift: unknown key"),
         ("[brand]", "[brand", "not valid TOML"),
     ],
 )

@@ -1,12 +1,14 @@
 """What the judge is given, and how far back it is fetched."""
 
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 
 import pytest
 
 from storage.sealing import Keyring
 from tests.builders import TUESDAY_MORNING, the_bundle
-from worker.cases import Scene, lookback
+from worker.cases import Scene, facts_of, lookback
 from worker.releases import compile_release
 
 RELEASE = compile_release(the_bundle())
@@ -22,3 +24,18 @@ def test_history_is_read_as_far_back_as_the_packs_of_these_people_look(residence
 
     assert found.days == days + 1, "a day more: their days begin at the customer's midnight"
     assert together.days == max(days, 32) + 1
+
+
+def test_what_may_be_offered_and_the_contracts_dates_are_those_of_this_day():
+    row = SimpleNamespace(
+        account_ref="NB-004821", product="card", balance_minor=600_00, currency="HKD", due_on=date(2026, 2, 1),
+        as_of=datetime(2026, 3, 2, 20, tzinfo=UTC), zones=["Asia/Hong_Kong"],
+    )  # fmt: skip
+    scene = Scene(TUESDAY_MORNING, RELEASE, RELEASE.lenders["northbank"], Keyring({"k": bytes(32)}, bytes(32)))
+
+    now = facts_of(scene, row, [row], "en", name="Ana")
+    later = facts_of(replace(scene, now=datetime(2026, 6, 1, tzinfo=UTC)), row, [row], "en", name="Ana")
+
+    assert (now.days_past_due, now.as_of) == (30, date(2026, 3, 3)), "both on the customer's calendar"
+    assert (now.offers, now.deadline_on, now.report_on) == (("plan", "pause"), date(2026, 3, 18), date(2026, 4, 2))
+    assert (later.offers, later.deadline_on, later.report_on) == (("plan",), None, None)
