@@ -24,6 +24,7 @@ from worker.cases import Scene, lookback, planning_zone
 from worker.deciding import Decisions, decide
 from worker.feedback import ways_to
 from worker.letters import Letter
+from worker.metrics import BatchMeter, Stage
 from worker.planner import reminder_for
 from worker.releases import Release
 from worker.sending import WAVE_SECONDS, Answer, opted_out_by, result_of, retired_by, send_wave
@@ -59,6 +60,7 @@ def drain(spine: Spine, lane: Lane, *, slice_seconds: float = SLICE_SECONDS) -> 
 def drain_once(spine: Spine, lane: Lane) -> Drained:
     """One batch of a lane, from the lock to the last record."""
     batch_id = uuid4()
+    meter = BatchMeter(lane)
     conn = spine.conn
     with conn.transaction():
         opening = picture.open_drain(conn, lane.lender)
@@ -72,15 +74,21 @@ def drain_once(spine: Spine, lane: Lane) -> Drained:
         epochs = picture.lock_parties(conn, lane, now=opening.now, limit=spine.settings.batch_size)
         if not epochs:
             return Drained()
+        meter.lap(Stage.LOCK)
         scene = Scene(opening.now, release, lender, spine.keyring, spine.public_url)
         seen = picture.read_picture(
             conn, list(epochs), lender_id=lane.lender, now=opening.now, lookback=partial(lookback, scene)
         )
+        meter.lap(Stage.READ)
         decisions = decide(scene, seen, epochs)
+        meter.lap(Stage.DECIDE)
         _write(conn, batch_id, lane, decisions, spine=spine, now=opening.now)
+    meter.lap(Stage.INTEND)
+    meter.judged(opening.now, seen.due, decisions.ended, decisions.answers)
     sent = 0
     if decisions.letters:
-        sent = send_batch(spine, batch_id, release, decisions.letters)
+        sent = send_batch(spine, batch_id, release, decisions.letters, meter)
+    meter.close()
     return Drained(1, len(seen.due), sent)
 
 
@@ -99,10 +107,10 @@ def _write(conn: Conn, batch_id: UUID, lane: Lane, decisions: Decisions, *, spin
 # ------------------------------------------------------------------------------------------------------------ the waves
 
 
-Answered = tuple[Sequence[Letter], Sequence[Answer]]
+Answered = tuple[Sequence[Letter], Sequence[Answer], Sequence[waves.Result]]
 
 
-def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence[Letter]) -> int:
+def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence[Letter], meter: BatchMeter) -> int:
     """Send committed intents in waves; how many were accepted. What may not go any more returns to policy, unsent.
 
     The record of one wave and the stamp of the next share a transaction: half the commits.
@@ -110,11 +118,12 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
     adapters = spine.adapters(release)
     size = spine.settings.wave_size
     accepted = 0
-    answered: Answered = ((), ())
+    answered: Answered = ((), (), ())
     for start in range(0, len(letters), size):
         wave = letters[start : start + size]
         stamped = spine.persist(partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=wave))
-        answered = ((), ())
+        answered = ((), (), ())
+        meter.lap(Stage.STAMP)
         if stamped is None:
             log.warning("lease_lost", batch_id=str(batch_id), unsent=len(letters) - start)
             return accepted
@@ -124,9 +133,12 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
         if going:
             answers = spine.loop.run(send_wave(adapters, going), within_seconds=WAVE_SECONDS + 5)
             accepted += sum(isinstance(answer, Receipt) for answer in answers)
+            meter.lap(Stage.SEND)
             _obey(spine, going, answers)
-            answered = (going, answers)
+            answered = (going, answers, _results(spine, going, answers))
+            meter.answered(*answered)
     spine.persist(partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=()))
+    meter.lap(Stage.RECORD)
     return accepted
 
 
@@ -156,7 +168,7 @@ def _turn(conn: Conn, *, spine: Spine, batch_id: UUID, answered: Answered, wave:
     """
     lease = timedelta(seconds=spine.settings.lease_seconds)
     with conn.pipeline(), conn.transaction():
-        _record(conn, spine, *answered)
+        _record(conn, *answered)
         if not wave:
             waves.close_batch(conn, batch_id)
             return set()
@@ -176,14 +188,17 @@ def _give_back(conn: Conn, *, batch_id: UUID, wave: Sequence[Letter], stamped: S
     waves.release_unstamped(conn, batch_id, rows, code="changed_since_judged")
 
 
-def _record(conn: Conn, spine: Spine, wave: Sequence[Letter], answers: Sequence[Answer]) -> None:
-    """Record a wave's answers and plan what follows those that ended; an account with an open step keeps it."""
-    if not wave:
-        return
-    results = [
+def _results(spine: Spine, wave: Sequence[Letter], answers: Sequence[Answer]) -> list[waves.Result]:
+    return [
         result_of(letter, answer, provider=spine.provider_name(letter.outbound.channel))
         for letter, answer in zip(wave, answers, strict=True)
     ]
+
+
+def _record(conn: Conn, wave: Sequence[Letter], answers: Sequence[Answer], results: Sequence[waves.Result]) -> None:
+    """Record a wave's answers and plan what follows those that ended; an account with an open step keeps it."""
+    if not wave:
+        return
     waves.record(conn, results)
     waves.retire_addresses(conn, [row for row in map(retired_by, wave, answers) if row is not None])
     intents.plan(

@@ -1,0 +1,231 @@
+"""What the workers count: by the batch, in memory, with few labels and no person among them.
+
+Counting is a few dictionary updates per batch. `worker/reporting.py` hands the counts to the database every few seconds
+and the console shows them as Prometheus metrics, so a fleet has one place to scrape, a recycled pool child leaves
+nothing behind, and `duly status` shows the same numbers.
+"""
+
+import os
+import threading
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from time import perf_counter
+from typing import Final, Literal
+
+from channels.base import ChannelError, Misconfigured, OutcomeUnknown, Receipt, Rejected, TryLater
+from domain.lane import Lane
+from domain.reminder import ReminderState
+from storage.intents import Answer, Ended
+from storage.picture import Due
+from storage.waves import Result
+from worker.letters import Letter
+
+#: Between the parts of a series' key; label values have none.
+SEPARATOR: Final = "|"
+
+#: Upper bounds in seconds. A batch takes tens of milliseconds; a wave may take WAVE_SECONDS.
+STAGE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+#: Upper bounds in seconds: the goal is a second, the best public service aims at ten.
+LATENCY_BUCKETS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 14400.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric: its name and unit, what it says, and its labels. `buckets` makes it a histogram."""
+
+    name: str
+    says: str
+    labels: tuple[str, ...]
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def kind(self) -> Literal["counter", "histogram"]:
+        return "histogram" if self.buckets else "counter"
+
+
+REMINDERS: Final = Family(
+    "duly_reminders_total", "Reminders that came to an end, or were held and will be judged again.",
+    ("lender", "channel", "outcome"),
+)  # fmt: skip
+VERDICTS: Final = Family(
+    "duly_verdicts_total", "Judgements that were not yes, by the rule that gave them.", ("verdict", "rule")
+)
+SENDS: Final = Family(
+    "duly_sends_total", "Attempts to send, by what the provider answered.", ("provider", "channel", "result")
+)
+BATCHES: Final = Family("duly_batches_total", "Batches worked on.", ("lender", "channel"))
+SWEEPS: Final = Family("duly_sweeps_total", "Stuck states that were put right, by reason.", ("reason",))
+REFUSED: Final = Family("duly_broker_messages_refused_total", "Broker messages that were refused.", ("reason",))
+STAGES: Final = Family(
+    "duly_stage_seconds", "Time of a whole batch by the stage it went into.", ("stage",), STAGE_BUCKETS
+)
+LATENCY: Final = Family(
+    "duly_due_to_handed_seconds", "From due to handed over to the provider, business time.", ("channel",),
+    LATENCY_BUCKETS,
+)  # fmt: skip
+TICKS: Final = Family("duly_tick_seconds", "Time of one look at what is due.", (), STAGE_BUCKETS)
+
+FAMILIES: Final = (REMINDERS, VERDICTS, SENDS, BATCHES, SWEEPS, REFUSED, STAGES, LATENCY, TICKS)
+
+
+class Stage(StrEnum):
+    """Where the time of a batch goes, in the order of the way."""
+
+    LOCK = "lock"
+    READ = "read"
+    DECIDE = "decide"  # judge and render
+    INTEND = "intend"  # write what was decided, and commit
+    STAMP = "stamp"
+    SEND = "send"
+    RECORD = "record"
+
+
+class SendResult(StrEnum):
+    """What a provider made of an attempt."""
+
+    ACCEPTED = "accepted"
+    LATER = "later"
+    REJECTED = "rejected"
+    MISCONFIGURED = "misconfigured"
+    UNCERTAIN = "uncertain"
+
+
+_RESULT_OF: Final[Mapping[type, SendResult]] = {
+    Receipt: SendResult.ACCEPTED,
+    TryLater: SendResult.LATER,
+    Rejected: SendResult.REJECTED,
+    Misconfigured: SendResult.MISCONFIGURED,
+    OutcomeUnknown: SendResult.UNCERTAIN,
+}
+
+
+class Tally:
+    """Counts of one process since it began, by series. Safe from several threads; a fork begins anew."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget everything: this is another process, or another life."""
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self.changes = 0
+
+    def count(self, family: Family, labels: Sequence[str], number: float = 1) -> None:
+        """Add to a counter. Labels in the family's order."""
+        self._add({_key(family, labels): number})
+
+    def observe(self, family: Family, labels: Sequence[str], value: float, number: int = 1) -> None:
+        """Add equal observations to a histogram."""
+        self._add(_observed(family, labels, [value] * number))
+
+    def counts(self) -> dict[str, float]:
+        """The counts by series, as storage keeps them."""
+        with self._lock:
+            return dict(self._counts)
+
+    def _add(self, counts: Mapping[str, float]) -> None:
+        with self._lock:
+            self.changes += 1
+            for series, number in counts.items():
+                self._counts[series] += number  # type: ignore[assignment] # Counter is typed for whole numbers
+
+
+#: This process's counts.
+TALLY: Final = Tally()
+os.register_at_fork(after_in_child=TALLY.begin)
+
+
+class BatchMeter:
+    """The laps and counts of one batch; they reach the tally when it is closed."""
+
+    __slots__ = ("_counts", "_due_at", "_judged_at", "_lane", "_now", "_since", "_tally", "seconds")
+
+    def __init__(self, lane: Lane, tally: Tally = TALLY) -> None:
+        self.seconds: dict[Stage, float] = {}
+        self._tally = tally
+        self._lane = lane
+        self._counts: Counter[str] = Counter()
+        self._due_at: dict[int, datetime] = {}
+        self._now: datetime | None = None
+        self._since = self._judged_at = perf_counter()
+
+    def lap(self, stage: Stage) -> None:
+        """The time since the last lap went into this stage."""
+        now = perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._since
+        self._since = now
+
+    def judged(self, now: datetime, due: Iterable[Due], ended: Sequence[Ended], answers: Sequence[Answer]) -> None:
+        """What was decided, at business time `now`: once per batch."""
+        self._now, self._judged_at = now, perf_counter()
+        self._due_at = {row.reminder_id: row.due_at for row in due}
+        self._reminders(Counter(row.state.value for row in ended), self._lane.channel.value)
+        verdicts = Counter((row.verdict, row.rule) for row in answers)
+        for labels, number in verdicts.items():
+            self._counts[_key(VERDICTS, labels)] += number
+        held = sum(number for (verdict, _), number in verdicts.items() if verdict == "hold")
+        if held:
+            self._reminders({"held": held}, self._lane.channel.value)
+
+    def answered(
+        self, letters: Sequence[Letter], answers: Sequence[Receipt | ChannelError], results: Sequence[Result]
+    ) -> None:
+        """What the providers answered to a wave, and what its letters' reminders came to: once per wave."""
+        ended: dict[str, Counter[str]] = {}
+        handed: dict[str, list[float]] = {}
+        waited = perf_counter() - self._judged_at
+        sends: Counter[tuple[str, str | None, type]] = Counter()
+        for letter, answer, result in zip(letters, answers, results, strict=True):
+            channel = letter.outbound.channel.value
+            sends[channel, result.provider, type(answer)] += 1
+            if result.state is ReminderState.PLANNED:
+                continue
+            ended.setdefault(channel, Counter())[result.state.value] += len(result.reminder_ids)
+            due_at = self._due_at.get(result.reminder_ids[0])
+            if due_at is not None and self._now is not None and result.state is ReminderState.SENT:
+                handed.setdefault(channel, []).append((self._now - due_at).total_seconds() + waited)
+        for (channel, provider, kind), number in sends.items():
+            labels = (provider or "none", channel, _RESULT_OF.get(kind, SendResult.UNCERTAIN).value)
+            self._counts[_key(SENDS, labels)] += number
+        for channel, outcomes in ended.items():
+            self._reminders(outcomes, channel)
+        for channel, waits in handed.items():
+            self._counts.update(_observed(LATENCY, (channel,), waits))
+
+    def close(self) -> None:
+        """The batch is over: count it."""
+        counts: dict[str, float] = dict(self._counts)
+        counts[_key(BATCHES, (self._lane.lender, self._lane.channel.value))] = 1
+        for stage, seconds in self.seconds.items():
+            counts.update(_observed(STAGES, (stage.value,), [seconds]))
+        self._tally._add(counts)
+        self._counts.clear()
+        self.seconds.clear()
+
+    def _reminders(self, outcomes: Mapping[str, int], channel: str) -> None:
+        for outcome, number in outcomes.items():
+            self._counts[_key(REMINDERS, (self._lane.lender, channel, outcome))] += number
+
+
+def _key(family: Family, labels: Sequence[str]) -> str:
+    return SEPARATOR.join((family.name, *(label.replace(SEPARATOR, "/") for label in labels)))
+
+
+def _observed(family: Family, labels: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    """Counts per bucket (not cumulative, `inf` the last) and their sum."""
+    if not values:
+        return {}
+    stem = _key(family, labels)
+    bounds = family.buckets
+    counts: dict[str, float] = {
+        f"{stem}{SEPARATOR}{bounds[place] if place < len(bounds) else 'inf'}": number
+        for place, number in Counter(bisect_left(bounds, value) for value in values).items()
+    }
+    counts[f"{stem}{SEPARATOR}sum"] = sum(values)
+    return counts
