@@ -34,15 +34,6 @@ CREATE TABLE suspect (
     last_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- Rare things that an operator should know of, counted with their reason. Never anything personal.
-CREATE TABLE tally (
-    name    text NOT NULL,
-    reason  text NOT NULL,
-    number  bigint NOT NULL,
-    last_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (name, reason)
-) WITH (fillfactor = 50);
-
 -- Uncertain contacts that their provider was asked about, and when it is asked again (real time; null: no more).
 CREATE TABLE look_up (
     party_id    bigint NOT NULL,
