@@ -8,7 +8,6 @@ CREATE TABLE process (
     seen_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     release_hash text,                        -- the release it last worked with
     memory_bytes bigint NOT NULL,
-    cpu_seconds  double precision NOT NULL,
     counts       jsonb NOT NULL,              -- by series, since it began
     recent       jsonb NOT NULL               -- by series, in the last minutes
 ) WITH (fillfactor = 50);
