@@ -127,7 +127,7 @@ def _words(spine: Spine, contacts: Iterable[Sealed]) -> dict[UUID, str]:
         try:
             key = spine.keyring.open_customer_key(each.master_key_id, each.wrapped_key)
             facts = Facts.from_json(key.open(each.facts_sealed))
-            catalogue = spine.release(each.release_hash).catalogue
+            catalogue = spine.past_release(each.release_hash).catalogue
             shown[each.contact_id] = catalogue.render(each.message, Channel(each.channel), each.locale, facts).text
         except (Unsealable, BadFacts, CopyError) as error:
             log.error("words_cannot_be_shown", contact_id=str(each.contact_id), why=type(error).__name__)

@@ -9,9 +9,9 @@ from config import settings as configuration
 from config.bundle import read_bundle
 from config.settings import Settings
 from domain.bundle import Bundle
-from storage import database, lanes, releases
+from storage import database, lanes, releases, users
 from storage.rows import Conn
-from worker import engines, logs, nightly
+from worker import approvals, engines, logs, nightly
 from worker.releases import Release, compile_release
 from worker.wiring import Spine, folders
 
@@ -59,12 +59,15 @@ def bundle_of(settings: Settings) -> Bundle:
     return read_bundle(*folders(settings))
 
 
-def publish(conn: Conn, bundle: Bundle, *, by: str) -> Release:
-    """Check a bundle, store it and make it live. Raises what compile_release raises, with nothing changed."""
+def publish(conn: Conn, bundle: Bundle, *, by: str, why: str = "") -> Release:
+    """Check a bundle, store it and make it live, approved by nobody: only while no users are registered.
+
+    Raises what compile_release raises, or NotYourPart, with nothing changed.
+    """
     release = compile_release(bundle)
     with conn.transaction():
         releases.propose(conn, bundle, by=by)
-        releases.go_live(conn, bundle.hash, by=by)
+        approvals.publish(conn, bundle.hash, by=by, why=why)
     log.info("release_live", release=bundle.hash[:12], by=by)
     return release
 
@@ -72,15 +75,16 @@ def publish(conn: Conn, bundle: Bundle, *, by: str) -> Release:
 def live_release(spine: Spine) -> Release:
     """The live release. With sandbox providers what the folders hold is made live first: one rehearses what one edits.
 
-    With real providers only `duly release publish` changes it. Raises NoRelease when nothing is live.
+    With real providers, or once users are registered, only people change it. Raises NoRelease when nothing is live.
     """
     live = releases.live_hash(spine.conn)
-    if not spine.settings.is_live:
+    if not spine.settings.is_live and not users.has_users(spine.conn):
         bundle = bundle_of(spine.settings)
         if bundle.hash != live:
-            return publish(spine.conn, bundle, by=HOUSE)
+            return publish(spine.conn, bundle, by=HOUSE, why="what the folders hold, for a rehearsal")
     if live is None:
         raise NoRelease(
-            "no release is live: check one with `duly release check` and publish it with `duly release publish`"
+            "no release is live: check one with `duly release check`, then let it be proposed, approved and made live "
+            "(docs/releases.md)"
         )
     return spine.release(live)

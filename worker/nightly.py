@@ -1,13 +1,16 @@
-"""Jobs that come due once a business day: partitions ahead, old batches, promises and call tasks past their day."""
+"""Jobs that come due once a business day: partitions ahead, old batches, promises and call tasks past their day.
+
+Scheduled releases are one of them, and come due at their own times too.
+"""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
 
-from storage import lanes
+from storage import lanes, switches
 from storage.rows import Conn
-from worker import calls
+from worker import approvals, calls
 from worker.wiring import Spine
 
 log = structlog.get_logger()
@@ -25,11 +28,16 @@ def _calls(conn: Conn, now: datetime) -> int:
     return calls.expire_calls(conn)
 
 
+def _releases(conn: Conn, now: datetime) -> int:
+    return approvals.run_switches(conn, now)
+
+
 #: By name: what runs, and how many rows it touched.
 JOBS: dict[str, Callable[[Conn, datetime], int]] = {
     "partitions": _partitions,
     "batches": _batches,
     "calls": _calls,
+    switches.JOB: _releases,
 }
 
 

@@ -1,7 +1,10 @@
 """A release in the hands of a worker: the live bundle, compiled once and kept until another goes live."""
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+import structlog
 
 from config.channels import parse_channels
 from config.ladders import load_ladders
@@ -13,9 +16,18 @@ from domain.provider import ChannelsConfig
 from messages.catalogue import Catalogue
 from policy.packs import PackBook
 
+log = structlog.get_logger()
+
+#: A release that was refused is looked at again after so long: somebody may approve it.
+LOOK_AGAIN_SECONDS = 5.0
+
 
 class BadRelease(ValueError):
     """Parts of a bundle that do not fit each other; the message names the file and the remedy."""
+
+
+class NoneStands(ValueError):
+    """Neither the live release nor any before it may be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +85,60 @@ def _check_lenders(release: Release) -> None:
 
 
 class LiveRelease:
-    """The compiled live release of this process; compiles anew when the live hash changes."""
+    """The release that this process works by. Another one is adopted only when it stands; else it goes on as before."""
 
-    def __init__(self, fetch: Callable[[str], Bundle]) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[str], Bundle],
+        *,
+        admit: Callable[[str], object],
+        before: Callable[[str], Sequence[str]],
+    ) -> None:
+        """`admit` raises when a release may not be used; `before` names what was live before one, the latest first."""
         self._fetch = fetch
+        self._admit = admit
+        self._before = before
         self._release: Release | None = None
+        self._refused: tuple[str, float] | None = None
 
     def at(self, release_hash: str) -> Release:
-        """The release of that hash; raises what compile_release raises."""
-        if self._release is None or self._release.hash != release_hash:
-            self._release = compile_release(self._fetch(release_hash))
-        return self._release
+        """The release of that hash, admitted and compiled; else the one that was used before, with an error logged.
+
+        A process that knows none looks for the last one that was live and stands. Raises NoneStands.
+        """
+        if self._release is not None and (self._release.hash == release_hash or self._is_refused(release_hash)):
+            return self._release
+        try:
+            return self._adopt(release_hash)
+        except (ValueError, LookupError) as refusal:  # every loader's error is a ValueError
+            return self._instead_of(release_hash, refusal)
+
+    def _is_refused(self, release_hash: str) -> bool:
+        refused, at = self._refused or ("", 0.0)
+        return refused == release_hash and time.monotonic() < at + LOOK_AGAIN_SECONDS
+
+    def _adopt(self, release_hash: str) -> Release:
+        self._admit(release_hash)
+        release = compile_release(self._fetch(release_hash))
+        if self._release is not None:
+            log.info("release_adopted", release=release_hash[:12], instead_of=self._release.hash[:12])
+        self._release = release
+        return release
+
+    def _instead_of(self, release_hash: str, refusal: Exception) -> Release:
+        log.error("release_refused", release=release_hash[:12], why=str(refusal))
+        self._refused = (release_hash, time.monotonic())
+        if self._release is not None:
+            return self._release
+        for earlier in self._before(release_hash):
+            try:
+                release = self._adopt(earlier)
+            except (ValueError, LookupError) as no_better:
+                log.error("release_refused", release=earlier[:12], why=str(no_better))
+            else:
+                log.warning("release_kept", release=earlier[:12], refused=release_hash[:12])
+                return release
+        raise NoneStands(
+            f"nothing is sent: the live release {release_hash[:12]} is refused, and none that was live before stands: "
+            f"{refusal}"
+        ) from refusal

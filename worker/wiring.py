@@ -22,8 +22,9 @@ from domain.channel import Channel
 from storage import database, releases
 from storage.rows import Conn
 from storage.sealing import Keyring
+from worker.approvals import Admission, admit
 from worker.loop import LoopThread
-from worker.releases import LiveRelease, Release
+from worker.releases import LiveRelease, Release, compile_release
 
 Value = TypeVar("Value")
 
@@ -32,6 +33,9 @@ KEY_FILE = "keys"
 
 #: One attempt to connect, where attempts are repeated.
 ATTEMPT_SECONDS = 1.0
+
+#: Releases of the past that a process keeps compiled, to show what was written by them.
+PAST_KEPT = 8
 
 #: Making or closing a channel's clients.
 BUILD_SECONDS = 30.0
@@ -50,7 +54,8 @@ class Spine:
         self.name = f"{role}@{socket.gethostname()}:{os.getpid()}"
         self._role = role
         self._conn: Conn | None = None
-        self._live = LiveRelease(self._fetch)
+        self._live = LiveRelease(self._fetch, admit=self._admit, before=self._lived_before)
+        self._past: dict[str, Release] = {}
         self._adapters: tuple[str, Mapping[Channel, Adapter]] | None = None
 
     @property
@@ -67,8 +72,22 @@ class Spine:
         return LoopThread()
 
     def release(self, release_hash: str) -> Release:
-        """The compiled release of that hash; the last one used is kept."""
+        """The live release of that hash, once it is admitted; if it is refused, the one that was used before it.
+
+        Raises worker.releases.NoneStands.
+        """
         return self._live.at(release_hash)
+
+    def past_release(self, release_hash: str) -> Release:
+        """Any release, to show or replay what was decided by it, whatever became of it. A few are kept.
+
+        Raises what compile_release raises, NoSuchRelease or TamperedRelease.
+        """
+        if release_hash not in self._past:
+            while len(self._past) >= PAST_KEPT:
+                del self._past[next(iter(self._past))]
+            self._past[release_hash] = compile_release(self._fetch(release_hash))
+        return self._past[release_hash]
 
     def adapters(self, release: Release) -> Mapping[Channel, Adapter]:
         """The channels' clients on this process's loop; made anew when a release changes how they are used."""
@@ -119,6 +138,12 @@ class Spine:
                 patience_seconds=patience_seconds,
             )  # fmt: skip
         return self._conn
+
+    def _admit(self, release_hash: str) -> Admission:
+        return admit(self.conn, release_hash)
+
+    def _lived_before(self, release_hash: str) -> list[str]:
+        return releases.lived_before(self.conn, release_hash)
 
     def _fetch(self, release_hash: str) -> Bundle:
         return releases.fetch(self.conn, release_hash)
