@@ -52,8 +52,19 @@ def pause(conn: Conn, scope: str, *, reason: str, by: str) -> bool:
 
 
 def resume(conn: Conn, scope: str) -> bool:
-    """Take a pause back; false if there was none."""
-    return bool(conn.execute("DELETE FROM pause WHERE scope = %s", (scope,)).rowcount)
+    """Take a pause back; false if there was none. Sending begins gently (worker/turns.py)."""
+    row = conn.execute(
+        """
+        WITH gone AS (DELETE FROM pause WHERE scope = %s RETURNING scope), begun AS (
+            INSERT INTO resumption (scope) SELECT scope FROM gone
+            ON CONFLICT (scope) DO UPDATE SET resumed_at = clock_timestamp()
+        )
+        SELECT count(*) FROM gone
+        """,
+        (scope,),
+    ).fetchone()
+    assert row is not None
+    return bool(row[0])
 
 
 def has_lender(conn: Conn, lender_id: str) -> bool:

@@ -20,6 +20,7 @@ from domain.lane import Lane
 from domain.reminder import ReminderState
 from storage import feedback, intents, lanes, picture, sweeps, waves
 from storage.rows import Conn
+from worker import turns
 from worker.cases import Scene, lookback, planning_zone
 from worker.deciding import Decisions, decide
 from worker.feedback import ways_to
@@ -32,9 +33,6 @@ from worker.wiring import Spine
 
 log = structlog.get_logger()
 
-#: A drain hands its worker back after this long, so that no lane keeps the others waiting.
-SLICE_SECONDS = 5.0
-
 
 @dataclass(frozen=True, slots=True)
 class Drained:
@@ -45,19 +43,20 @@ class Drained:
     sent: int = 0
 
 
-def drain(spine: Spine, lane: Lane, *, slice_seconds: float = SLICE_SECONDS) -> Drained:
+def drain(spine: Spine, lane: Lane, *, slice_seconds: float = turns.SLICE_SECONDS, most: int | None = None) -> Drained:
     """Work on a lane until nothing is due in it or the slice is over. Safe to run anywhere, at any time, twice."""
-    until = time.monotonic() + slice_seconds
+    began = time.monotonic()
+    until = began + slice_seconds
     total = Drained()
     lanes.begin_wake_up(spine.conn, lane)
     while True:
-        batch = drain_once(spine, lane)
+        batch = drain_once(spine, lane, most=most)
         total = Drained(total.batches + 1, total.reminders + batch.reminders, total.sent + batch.sent)
-        if batch.reminders == 0 or time.monotonic() >= until:
+        if batch.reminders == 0 or turns.is_over(spine.conn, lane, began=began, until=until):
             return total
 
 
-def drain_once(spine: Spine, lane: Lane) -> Drained:
+def drain_once(spine: Spine, lane: Lane, *, most: int | None = None) -> Drained:
     """One batch of a lane, from the lock to the last record."""
     batch_id = uuid4()
     meter = BatchMeter(lane)
@@ -71,7 +70,8 @@ def drain_once(spine: Spine, lane: Lane) -> Drained:
         if lender is None:
             log.error("lender_not_in_release", lender=lane.lender, release=release.hash[:12])
             return Drained()
-        epochs = picture.lock_parties(conn, lane, now=opening.now, limit=spine.settings.batch_size)
+        limit = most or spine.pace.batch(lane.channel, settings=spine.settings)
+        epochs = picture.lock_parties(conn, lane, now=opening.now, limit=limit)
         if not epochs:
             return Drained()
         meter.lap(Stage.LOCK)
@@ -116,11 +116,11 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
     The record of one wave and the stamp of the next share a transaction: half the commits.
     """
     adapters = spine.adapters(release)
-    size = spine.settings.wave_size
-    accepted = 0
+    channel = letters[0].outbound.channel
+    accepted = start = 0
     answered: Answered = ((), (), ())
-    for start in range(0, len(letters), size):
-        wave = letters[start : start + size]
+    while start < len(letters):
+        wave = letters[start : start + spine.pace.wave(channel, settings=spine.settings)]
         stamped = spine.persist(partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=wave))
         answered = ((), (), ())
         meter.lap(Stage.STAMP)
@@ -131,12 +131,15 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
         if len(going) < len(wave):
             spine.persist(partial(_give_back, batch_id=batch_id, wave=wave, stamped=stamped))
         if going:
+            began = time.monotonic()
             answers = spine.loop.run(send_wave(adapters, going), within_seconds=WAVE_SECONDS + 5)
+            spine.pace.took(channel, messages=len(going), seconds=time.monotonic() - began)
             accepted += sum(isinstance(answer, Receipt) for answer in answers)
             meter.lap(Stage.SEND)
             _obey(spine, going, answers)
             answered = (going, answers, _results(spine, going, answers))
             meter.answered(*answered)
+        start += len(wave)
     spine.persist(partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=()))
     meter.lap(Stage.RECORD)
     return accepted

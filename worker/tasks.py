@@ -10,15 +10,16 @@ from kombu.exceptions import OperationalError
 
 from config import settings as configuration
 from domain.lane import BadLane, Lane
-from worker import dispatch, engines, feedback, logs, nightly
+from worker import dispatch, engines, feedback, logs, nightly, turns
 from worker.app import CHANNEL_QUEUES, FEEDBACK, MAINTENANCE, app
 from worker.ticking import Wakes, look
 from worker.wiring import Spine
 
 log = structlog.get_logger()
 
-#: A wake-up that waits longer than this in the broker is dropped: the next tick makes a fresh one.
-WAKE_UP_EXPIRES_SECONDS = 10
+#: A wake-up that waits longer than this in the broker is dropped: the next tick makes a fresh one. Long enough for the
+#: clocks of two machines to differ: who publishes writes the time, who takes it reads it.
+WAKE_UP_EXPIRES_SECONDS = 60
 
 _spines: dict[int, Spine] = {}
 
@@ -40,9 +41,13 @@ def tick() -> None:
 @app.task(name="duly.drain")
 def drain(lane: object) -> None:
     try:
-        dispatch.drain(spine(), Lane.parse(lane))
+        named = Lane.parse(lane)
     except BadLane:
         log.warning("refused_message", why="not a lane name")
+        return
+    turn = turns.take(spine().conn, named, spine().settings)
+    if turn is not None:
+        dispatch.drain(spine(), turn.lane, slice_seconds=turn.seconds, most=turn.most)
 
 
 @app.task(name="duly.fold")

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from domain.lane import Lane
-from storage import lanes, picture
+from storage import lanes, picture, turns
 from storage.rows import Conn
+from worker.turns import GENTLE_FOR, begin_gently
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,5 +20,11 @@ class Wakes:
 def look(conn: Conn) -> Wakes:
     """Everything that waits and that nobody has been woken for; calling it claims the wake-ups for a moment."""
     still = lanes.stillness(conn)
-    woken = lanes.claim_wake_ups(conn, picture.due_lanes(conn)) if still.due_reminders else []
+    woken = _wake(conn) if still.due_reminders else []
     return Wakes(tuple(woken), still.waiting_inbox > 0, still.due_jobs > 0)
+
+
+def _wake(conn: Conn) -> list[Lane]:
+    """Claim the wake-ups of due lanes; only a few at a time where sending was resumed a moment ago."""
+    due = begin_gently(picture.due_lanes(conn), turns.gentle(conn, gentle_for=GENTLE_FOR))
+    return lanes.claim_wake_ups(conn, due)
