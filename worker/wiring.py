@@ -25,6 +25,7 @@ from storage.sealing import Keyring
 from worker.approvals import Admission, admit
 from worker.loop import LoopThread
 from worker.releases import LiveRelease, Release, compile_release
+from worker.turns import Pace
 
 Value = TypeVar("Value")
 
@@ -52,6 +53,7 @@ class Spine:
         self.settings = settings
         self.database_url = database_url
         self.name = f"{role}@{socket.gethostname()}:{os.getpid()}"
+        self.pace = Pace()
         self._role = role
         self._conn: Conn | None = None
         self._live = LiveRelease(self._fetch, admit=self._admit, before=self._lived_before)
