@@ -85,7 +85,7 @@ class ProviderEvent:
     """One thing a provider told us later about a contact. `code` is the provider's error code, if any.
 
     `dedupe_key` is equal for repeats of the same report. `retire_address` says that the address is dead;
-    `opted_out` that its owner refused us at the provider.
+    `opted_out` that its owner refused us at the provider, or complained there.
     """
 
     contact_id: UUID
@@ -97,6 +97,7 @@ class ProviderEvent:
     code: str | None = None
     retire_address: bool = False
     opted_out: bool = False
+    channel: Channel = Channel.SMS
 
 
 @dataclass(frozen=True, slots=True)

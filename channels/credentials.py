@@ -8,16 +8,21 @@ from enum import StrEnum
 from functools import cache
 from urllib.parse import unquote, urlsplit
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 TWILIO_URL = "https://api.twilio.com"
 FCM_URL = "https://fcm.googleapis.com"
 
+#: developer.apple.com, "Sending notification requests to APNs"; `api.sandbox.push.apple.com` serves development builds.
+APNS_HOST = "api.push.apple.com"
+
 #: The account that the sandbox knows. None of it opens anything else.
 SANDBOX_ACCOUNT = "AC" + "5a" * 16
 SANDBOX_TOKEN = "sandbox-only-" + "5a" * 9
 SANDBOX_PROJECT = "duly-sandbox"
+SANDBOX_TEAM = "SANDBOX000"
+SANDBOX_TOPIC = "test.duly.app"
 
 
 class Security(StrEnum):
@@ -56,13 +61,34 @@ class FcmCredentials:
 
 
 @dataclass(frozen=True, slots=True)
+class ApnsCredentials:
+    """Apple's token-based login: the text of the .p8 key, its id, the team's, and the app's bundle id as topic.
+
+    `trusted` is the PEM of a certificate to trust instead of the usual ones: the sandbox's.
+    """
+
+    key: str = field(repr=False)
+    key_id: str
+    team_id: str
+    topic: str
+    host: str = APNS_HOST
+    port: int = 443
+    trusted: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
-    """A channel without credentials is left out. `is_sandbox` is true of all or none."""
+    """A channel without credentials is left out. `is_sandbox` is true of all or none.
+
+    `dkim_keys` are private keys, PEM, by the name of the DNS record that publishes their other half.
+    """
 
     twilio: TwilioCredentials | None
     smtp: SmtpCredentials | None
     fcm: FcmCredentials | None
     is_sandbox: bool
+    apns: ApnsCredentials | None = None
+    dkim_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class BadCredentials(ValueError):
@@ -75,6 +101,8 @@ def live_credentials(
     twilio_auth_token: str | None = None,
     smtp_url: str | None = None,
     fcm_service_account: str | None = None,
+    apns: ApnsCredentials | None = None,
+    dkim_keys: Mapping[str, str] | None = None,
 ) -> Credentials:
     """Credentials of real providers; what is None leaves its channel out. Raises BadCredentials.
 
@@ -91,17 +119,44 @@ def live_credentials(
         smtp=parse_smtp_url(smtp_url) if smtp_url else None,
         fcm=FcmCredentials(_parse_service_account(fcm_service_account)) if fcm_service_account else None,
         is_sandbox=False,
+        apns=apns,
+        dkim_keys=dkim_keys or {},
     )
 
 
-def sandbox_credentials(*, http_url: str, smtp_url: str) -> Credentials:
-    """Credentials that the sandbox at these addresses accepts. Makes an RSA key: about a tenth of a second."""
+def sandbox_credentials(
+    *,
+    http_url: str,
+    smtp_url: str,
+    apns_url: str | None = None,
+    apns_trusted: str | None = None,
+    dkim_keys: Mapping[str, str] | None = None,
+) -> Credentials:
+    """Credentials that the sandbox at these addresses accepts. Makes an RSA key: about a tenth of a second.
+
+    `apns_trusted` is the PEM of the certificate that the sandbox shows for APNs.
+    """
     http_url = http_url.rstrip("/")
     return Credentials(
         twilio=TwilioCredentials(SANDBOX_ACCOUNT, SANDBOX_TOKEN, http_url),
         smtp=parse_smtp_url(smtp_url),
         fcm=FcmCredentials(_sandbox_service_account(f"{http_url}/token"), http_url),
         is_sandbox=True,
+        apns=_sandbox_apns(apns_url, apns_trusted) if apns_url else None,
+        dkim_keys=dkim_keys or {},
+    )
+
+
+def _sandbox_apns(url: str, trusted: str | None) -> ApnsCredentials:
+    parts = urlsplit(url)
+    return ApnsCredentials(
+        key=_sandbox_p8(),
+        key_id="SANDBOXKEY",
+        team_id=SANDBOX_TEAM,
+        topic=SANDBOX_TOPIC,
+        host=parts.hostname or "",
+        port=parts.port or 443,
+        trusted=trusted,
     )
 
 
@@ -150,6 +205,13 @@ def _sandbox_service_account(token_uri: str) -> dict[str, str]:
         "client_email": f"reminders@{SANDBOX_PROJECT}.iam.gserviceaccount.com",
         "token_uri": token_uri,
     }
+
+
+@cache
+def _sandbox_p8() -> str:
+    """A key like Apple's .p8 file. The sandbox does not check who signed, only that the token is one."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 @cache

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import aiosmtplib
 
 from channels.base import ChannelError, Misconfigured, Outbound, OutcomeUnknown, Receipt, Rejected, TryLater
+from channels.bounces import return_path
 from channels.credentials import Security, SmtpCredentials
+from channels.dkim import DkimSigners
 from channels.mime import compose, message_id, sender_mailbox, wire_address
 from channels.smtp_errors import Stage, refusal
 from domain.channel import Channel
@@ -56,8 +58,11 @@ class SmtpEmail:
     channel = Channel.EMAIL
     folds_repeats = False  # relays do not fold by Message-ID
 
-    def __init__(self, use: MailUse, credentials: SmtpCredentials, *, is_sandbox: bool) -> None:
+    def __init__(
+        self, use: MailUse, credentials: SmtpCredentials, *, is_sandbox: bool, signers: DkimSigners | None = None
+    ) -> None:
         self.is_sandbox = is_sandbox
+        self._signers = signers or DkimSigners()
         self._use = use
         self._credentials = credentials
         self._tls = None if credentials.security is Security.NONE else ssl.create_default_context()
@@ -67,14 +72,18 @@ class SmtpEmail:
     async def send(self, outbound: Outbound) -> Receipt:
         sender = sender_mailbox(outbound.sender)
         to = wire_address(outbound.to)
-        content = _dot_stuffed(compose(outbound, to, sender, self._use.message_id_domain))
-        attempt = _Attempt(sender.address, to, content)
+        message = compose(outbound, to, sender, self._use.message_id_domain)
+        signer = self._signers.for_address(sender.address) if self._signers else None
+        if signer is not None:  # in a thread: RSA lets go of the interpreter while it computes
+            message = await asyncio.to_thread(signer.sign, message)
+        bounce_to = return_path(self._use.bounce_address, outbound.contact_id, outbound.party_id)
+        attempt = _Attempt(bounce_to or sender.address, to, _dot_stuffed(message))
         try:
             async with asyncio.timeout(self._use.deadline.total_seconds()), self._places:
                 await self._carry(attempt)
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise _translated(attempt.stage, error) from error
-        return Receipt(self.name, message_id(outbound.contact_id, self._use.message_id_domain))
+        return Receipt(self.name, message_id(outbound.contact_id, outbound.party_id, self._use.message_id_domain))
 
     async def aclose(self) -> None:
         lines, self._idle = self._idle, []

@@ -58,8 +58,12 @@ def wire_address(address: str) -> str:
         raise Rejected("bad address", True) from error
 
 
-def message_id(contact_id: UUID, domain: str) -> str:
-    return f"<{contact_id}@{domain}>"
+def message_id(contact_id: UUID, party_id: int, domain: str) -> str:
+    """Names contact and party, so that a bounce or complaint that quotes it needs no search.
+
+    Nobody can guess one: a UUIDv7 holds 74 random bits.
+    """
+    return f"<{contact_id}.{party_id:x}@{domain}>"
 
 
 def compose(outbound: Outbound, address: str, sender: Mailbox, domain: str) -> bytes:
@@ -70,7 +74,7 @@ def compose(outbound: Outbound, address: str, sender: Mailbox, domain: str) -> b
         b"From: " + sender.header,
         b"To: " + address.encode(),
         b"Subject: " + encode_header(rendered.subject or ""),
-        b"Message-ID: " + message_id(outbound.contact_id, domain).encode(),
+        b"Message-ID: " + message_id(outbound.contact_id, outbound.party_id, domain).encode(),
         *_date(outbound.contact_id),
         *_unsubscribe(outbound.unsubscribe_url),
         b"Auto-Submitted: auto-generated",  # RFC 3834: keeps holiday replies away

@@ -18,6 +18,7 @@ from channels.base import Misconfigured, Outbound, OutcomeUnknown, Receipt, Reje
 from channels.credentials import BadCredentials, FcmCredentials
 from channels.fcm_errors import read_failure, refusal
 from channels.http_session import as_channel_error, open_session, read_bounded, retry_after
+from channels.push_tokens import is_apns_token
 from domain.channel import Channel
 from domain.provider import ProviderUse
 
@@ -54,6 +55,8 @@ class FcmPush:
     async def send(self, outbound: Outbound) -> Receipt:
         if not outbound.to or not outbound.to.isascii() or not outbound.to.isprintable():
             raise Rejected("bad token", True)
+        if is_apns_token(outbound.to):  # FCM would call it invalid, and a good token would be retired
+            raise Rejected("apns token")
         authorization = await self._tokens.current()
         try:
             async with self._session.post(

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 
 from channels.base import Adapter
 from channels.credentials import BadCredentials, Credentials
+from channels.dkim import load_signers
 from channels.email_smtp import SmtpEmail
 from channels.null import NullAdapter
+from channels.push import PushByPlatform
+from channels.push_apns import ApnsPush
 from channels.push_fcm import FcmPush
 from channels.sms_twilio import TwilioSms
 from domain.channel import Channel
@@ -20,13 +23,24 @@ def build(config: ChannelsConfig, credentials: Credentials, *, public_url: str) 
     """
     if credentials.smtp and not credentials.is_sandbox and config.email.message_id_domain.endswith(".invalid"):
         raise BadCredentials("channels.toml: email.message_id_domain is a placeholder: write a domain of yours there")
+    signers = load_signers(config.email.dkim, credentials.dkim_keys) if credentials.smtp else None
     adapters: dict[Channel, Adapter] = {Channel.NULL: NullAdapter()}
-    if credentials.fcm:  # first: the one that may raise, before any session is open
-        adapters[Channel.PUSH] = FcmPush(config.push, credentials.fcm, is_sandbox=credentials.is_sandbox)
+    push = _push(config, credentials)  # before any session is open: keys may not be readable
+    if push:
+        adapters[Channel.PUSH] = push
     if credentials.twilio:
         adapters[Channel.SMS] = TwilioSms(
             config.sms, credentials.twilio, public_url=public_url, is_sandbox=credentials.is_sandbox
         )
     if credentials.smtp:
-        adapters[Channel.EMAIL] = SmtpEmail(config.email, credentials.smtp, is_sandbox=credentials.is_sandbox)
+        adapters[Channel.EMAIL] = SmtpEmail(
+            config.email, credentials.smtp, is_sandbox=credentials.is_sandbox, signers=signers
+        )
     return adapters
+
+
+def _push(config: ChannelsConfig, credentials: Credentials) -> Adapter | None:
+    """One provider of push or, by the token's platform, two."""
+    apns = ApnsPush(config.push, credentials.apns, is_sandbox=credentials.is_sandbox) if credentials.apns else None
+    fcm = FcmPush(config.push, credentials.fcm, is_sandbox=credentials.is_sandbox) if credentials.fcm else None
+    return PushByPlatform(fcm, apns) if fcm and apns else fcm or apns

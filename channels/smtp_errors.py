@@ -56,8 +56,9 @@ def refusal(stage: Stage, code: int, words: str) -> ChannelError:
         return Misconfigured(word)
     if stage is Stage.MAIL:
         return Rejected(word) if code in TOO_LARGE else Misconfigured(word)
-    return Rejected(word, stage is Stage.RCPT and _is_dead(code, enhanced.group() if enhanced else None))
+    return Rejected(word, stage is Stage.RCPT and is_dead(code, enhanced.group() if enhanced else None))
 
 
-def _is_dead(code: int, enhanced: str | None) -> bool:
+def is_dead(code: int | None, enhanced: str | None) -> bool:
+    """Whether a reply about a recipient, or a bounce's status, says that nobody will ever read mail there."""
     return code in DEAD_WITHOUT_ENHANCED if enhanced is None else enhanced in DEAD_MAILBOX

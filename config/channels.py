@@ -8,12 +8,16 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from domain.provider import ChannelsConfig, MailUse, ProviderUse
+from domain.provider import ChannelsConfig, DkimUse, MailUse, ProviderUse
 
 #: The file that comes with the package.
 DEFAULT = Path(__file__).with_name("channels.toml")
 
 _DOMAIN = re.compile(r"(?=.{4,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
+
+#: The local part leaves room for what a bounce has to name: 64 octets in all (RFC 5321, section 4.5.3.1.1).
+_BOUNCE_ADDRESS = re.compile(r"[A-Za-z0-9._-]{1,12}@(.+)")
+_SELECTOR = r"^[a-z0-9]([a-z0-9._-]{0,60}[a-z0-9])?$"
 
 Seconds = Annotated[float, Field(gt=0, le=600)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
@@ -40,11 +44,20 @@ class _Push(_Provider):
     provider: Annotated[str, Field(pattern="^fcm$")]
 
 
+class _Dkim(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    domain: str
+    selector: Annotated[str, Field(pattern=_SELECTOR)]
+
+
 class _Email(_Provider):
     provider: Annotated[str, Field(pattern="^smtp$")]
     messages_per_connection: Count
     connection_age_seconds: Seconds
     message_id_domain: str
+    bounce_address: str | None = None
+    dkim: tuple[_Dkim, ...] = ()
 
 
 class _File(BaseModel):
@@ -79,9 +92,24 @@ def parse_channels(text: str, *, name: str) -> ChannelsConfig:
     for key, table in (("sms", file.sms), ("email", file.email), ("push", file.push)):
         if table.connect_seconds >= table.deadline_seconds:
             raise BadChannels(f"{name}: {key}.connect_seconds: must be shorter than {key}.deadline_seconds")
-    if not _DOMAIN.fullmatch(file.email.message_id_domain):
-        raise BadChannels(f"{name}: email.message_id_domain: is not a domain name; write one such as mail.example.com")
+    _check_mail(file.email, name)
     return ChannelsConfig(sms=_use(file.sms), email=_mail_use(file.email), push=_use(file.push))
+
+
+def _check_mail(mail: _Email, name: str) -> None:
+    if not _DOMAIN.fullmatch(mail.message_id_domain):
+        raise BadChannels(f"{name}: email.message_id_domain: is not a domain name; write one such as mail.example.com")
+    bounce = _BOUNCE_ADDRESS.fullmatch(mail.bounce_address) if mail.bounce_address is not None else None
+    if mail.bounce_address is not None and (bounce is None or not _DOMAIN.fullmatch(bounce.group(1))):
+        raise BadChannels(
+            f"{name}: email.bounce_address: write a mailbox such as bounces@mail.example.com, at most 12 characters "
+            "before the @"
+        )
+    seen: set[str] = set()
+    for number, signed in enumerate(mail.dkim, start=1):
+        if not _DOMAIN.fullmatch(signed.domain) or signed.domain in seen:
+            raise BadChannels(f"{name}: email.dkim {number}: domain: write a domain name, and each only once")
+        seen.add(signed.domain)
 
 
 def _use(table: _Provider) -> ProviderUse:
@@ -102,4 +130,6 @@ def _mail_use(table: _Email) -> MailUse:
         messages_per_connection=table.messages_per_connection,
         connection_age=timedelta(seconds=table.connection_age_seconds),
         message_id_domain=table.message_id_domain,
+        bounce_address=table.bounce_address,
+        dkim=tuple(DkimUse(signed.domain, signed.selector) for signed in table.dkim),
     )

@@ -124,11 +124,20 @@ class Settings(BaseModel):
     providers: Literal["sandbox", "live"] = "sandbox"
     sandbox_http_url: HttpUrl | None = None
     sandbox_smtp_url: Annotated[str, _with_scheme("smtp")] | None = None
+    sandbox_apns_url: HttpUrl | None = None
+    sandbox_apns_certificate_file: Folder | None = None
     public_url: HttpUrl | None = None  # where providers reach our webhooks
     twilio_account_sid: str | None = None
     twilio_auth_token: SecretStr | None = None
     smtp_url: SmtpUrl | None = None
     fcm_service_account_file: Folder | None = None
+    apns_key_file: Folder | None = None
+    apns_key_id: str | None = None
+    apns_team_id: str | None = None
+    apns_topic: str | None = None
+    dkim_keys_dir: Folder | None = None
+    bounces_imap_url: Annotated[SecretStr, _with_scheme("imap", "imaps")] | None = None
+    callback_secret: SecretStr | None = None
     staff_addresses: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(default=(), repr=False)
 
     # console
@@ -153,6 +162,10 @@ class Settings(BaseModel):
             raise ValueError(
                 f"{PREFIX}PROVIDERS is live, and that needs {' and '.join(missing)}: real people, own keys"
             )
+        apns = ("apns_key_file", "apns_key_id", "apns_team_id", "apns_topic")
+        absent = [_key_of(name) for name in apns if getattr(self, name) is None]
+        if 0 < len(absent) < len(apns):
+            raise ValueError(f"{', '.join(absent)} is not set: push through Apple needs key, key id, team id and topic")
         if len(missing) == 1:
             raise ValueError(f"{missing[0]} is not set: the master keys and the look-up key only go together")
         return self

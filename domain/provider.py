@@ -15,10 +15,19 @@ class ProviderUse:
 
 
 @dataclass(frozen=True, slots=True)
+class DkimUse:
+    """Mail from addresses of `domain` (or below it) is signed; the key is found at `selector`._domainkey.`domain`."""
+
+    domain: str
+    selector: str
+
+
+@dataclass(frozen=True, slots=True)
 class MailUse:
     """A relay's connections are kept alive, and replaced by age and by number of messages.
 
-    `message_id_domain` is the right-hand side of our Message-IDs: a domain of ours.
+    `message_id_domain` is the right-hand side of our Message-IDs: a domain of ours. `bounce_address` is the mailbox
+    that bounces come back to, each with its contact in the address; None: they go to the lender's own sender.
     """
 
     provider: str
@@ -28,6 +37,8 @@ class MailUse:
     messages_per_connection: int
     connection_age: timedelta
     message_id_domain: str
+    bounce_address: str | None = None
+    dkim: tuple[DkimUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

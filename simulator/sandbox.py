@@ -39,6 +39,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--host", default=HOST, help="0.0.0.0 in a container whose ports are bound to loopback")
     parser.add_argument("--http-port", type=int, default=0, help="0 chooses a free one")
     parser.add_argument("--smtp-port", type=int, default=0, help="0 chooses a free one")
+    parser.add_argument("--apns-port", type=int, default=0, help="0 chooses a free one")
+    parser.add_argument("--imap-port", type=int, default=0, help="0 chooses a free one")
     parser.add_argument("--outbox", type=Path, required=True, help="folder for messages.jsonl, mail/ and index.html")
     parser.add_argument("--callback-base", default="", help="where the console's webhooks are; none: no callbacks")
     parser.add_argument("--seed", type=int, default=0)
@@ -58,11 +60,20 @@ async def _serve(options: argparse.Namespace) -> None:
         host=options.host,
         http_port=options.http_port,
         smtp_port=options.smtp_port,
+        apns_port=options.apns_port,
+        imap_port=options.imap_port,
         callback_base=options.callback_base,
         seed=options.seed,
         lifelike=options.lifelike,
     ) as world:
-        ready = {"http_url": world.http_url, "smtp_url": world.smtp_url, "pid": os.getpid()}
+        ready = {
+            "http_url": world.http_url,
+            "smtp_url": world.smtp_url,
+            "apns_url": world.apns_url,
+            "apns_certificate": str(world.apns_certificate),
+            "imap_url": world.imap_url,
+            "pid": os.getpid(),
+        }
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
         await ended.wait()

@@ -66,6 +66,7 @@ def _event(fields: Mapping[str, Any]) -> ProviderEvent:
             "contact_id": UUID(fields["contact_id"]),
             "party_id": _party(fields["party_id"]),
             "kind": EventKind(fields["kind"]),
+            "channel": Channel(fields.get("channel", Channel.SMS)),  # rows of before said none
         }
     )
 

@@ -200,7 +200,8 @@ def _take_statuses(batch: Batch, contacts: Mapping[tuple[int, UUID], Contacted])
         if event.retire_address:
             batch.dead[lookup] = f"{event.provider} {event.code}"
         if event.opted_out:
-            batch.wishes.append(Wish(lookup, ways_to(AddressChannel.PHONE), row.at, f"{event.provider}_{event.code}"))
+            ways = ways_to(REACHED_BY[event.channel])
+            batch.wishes.append(Wish(lookup, ways, row.at, f"{event.provider}_{event.code}"))
 
 
 def _take_messages(batch: Batch, sharers: Mapping[bytes, Sequence[Sharer]], last: Mapping[bytes, Contacted]) -> None:

@@ -14,7 +14,7 @@ import psycopg
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from channels.base import Adapter
-from channels.credentials import Credentials, live_credentials, sandbox_credentials
+from channels.credentials import ApnsCredentials, Credentials, live_credentials, sandbox_credentials
 from channels.registry import build
 from config.settings import Settings
 from domain.bundle import Bundle
@@ -181,13 +181,38 @@ def credentials_of(settings: Settings) -> Credentials:
             twilio_auth_token=token.get_secret_value() if token else None,
             smtp_url=relay.get_secret_value() if relay else None,
             fcm_service_account=account.read_text(encoding="utf-8") if account else None,
+            apns=_apns(settings),
+            dkim_keys=_dkim_keys(settings),
         )
     if settings.sandbox_http_url is None or settings.sandbox_smtp_url is None:
         raise NoProviders(
             "no sandbox to send to: run `duly up`, which starts one, or set DULY_SANDBOX_HTTP_URL and "
             "DULY_SANDBOX_SMTP_URL to one that runs"
         )
-    return sandbox_credentials(http_url=settings.sandbox_http_url, smtp_url=settings.sandbox_smtp_url)
+    trusted = settings.sandbox_apns_certificate_file
+    return sandbox_credentials(
+        http_url=settings.sandbox_http_url,
+        smtp_url=settings.sandbox_smtp_url,
+        apns_url=settings.sandbox_apns_url,
+        apns_trusted=trusted.read_text(encoding="ascii") if trusted else None,
+        dkim_keys=_dkim_keys(settings),
+    )
+
+
+def _apns(settings: Settings) -> ApnsCredentials | None:
+    key, key_id, team, topic = (
+        settings.apns_key_file, settings.apns_key_id, settings.apns_team_id, settings.apns_topic,
+    )  # fmt: skip
+    if key is None or key_id is None or team is None or topic is None:
+        return None
+    return ApnsCredentials(key.read_text(encoding="ascii"), key_id, team, topic)
+
+
+def _dkim_keys(settings: Settings) -> dict[str, str]:
+    """The private keys of the folder, by file name without `.pem`: the name of the record they belong to."""
+    if settings.dkim_keys_dir is None:
+        return {}
+    return {path.stem: path.read_text(encoding="ascii") for path in sorted(settings.dkim_keys_dir.glob("*.pem"))}
 
 
 def folders(settings: Settings) -> tuple[Path, Path]:

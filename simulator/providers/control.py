@@ -8,9 +8,22 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from simulator.providers.callbacks import Callbacks
 from simulator.providers.faults import FaultRule, Faults
+from simulator.providers.imap import Mailbox
 from simulator.providers.outbox import Outbox
 from simulator.providers.page import page
+from simulator.providers.reports import ReportKind, report
 from simulator.providers.twilio import TwilioSandbox
+
+
+class _Report(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    seq: int = Field(ge=1)
+    kind: ReportKind
+    sender: str = Field(alias="from", default="customer@sandbox.invalid")
+    to: str | None = None
+    text: str = ""
+
 
 _RULES = TypeAdapter(list[FaultRule])
 
@@ -26,7 +39,10 @@ class _Reply(BaseModel):
 class Control:
     """Everything a driver, a test or a person may ask of the sandbox."""
 
-    def __init__(self, outbox: Outbox, faults: Faults, callbacks: Callbacks, twilio: TwilioSandbox) -> None:
+    def __init__(
+        self, outbox: Outbox, faults: Faults, callbacks: Callbacks, twilio: TwilioSandbox, mailbox: Mailbox
+    ) -> None:
+        self._mailbox = mailbox
         self._outbox = outbox
         self._faults = faults
         self._callbacks = callbacks
@@ -39,6 +55,7 @@ class Control:
             ("GET", "/sandbox/faults"): self._list_faults,
             ("POST", "/sandbox/faults"): self._arm,
             ("POST", "/sandbox/reply"): self._reply,
+            ("POST", "/sandbox/report"): self._report,
             ("POST", "/sandbox/write-index"): self._write_index,
         }
 
@@ -99,6 +116,18 @@ class Control:
         reply = _Reply.model_validate_json(await request.read())
         is_posted = self._twilio.reply(sender=reply.sender, to=reply.to, text=reply.body)
         return _json({"posted": is_posted}, status=202)
+
+    async def _report(self, request: web.BaseRequest) -> web.StreamResponse:
+        """A bounce, complaint or answer about an accepted mail, put into the mailbox that IMAP shows."""
+        wanted = _Report.model_validate_json(await request.read())
+        mail = self._outbox.folder / "mail" / f"{wanted.seq:06}.eml"
+        if not mail.exists():
+            return _json({"error": "no such mail is kept: see seq in /sandbox/messages"}, status=404)
+        envelope = wanted.to or "bounces@sandbox.invalid"
+        self._mailbox.put(
+            report(wanted.kind, mail.read_bytes(), envelope_sender=envelope, recipient=wanted.sender, text=wanted.text)
+        )
+        return _json({"waiting": len(self._mailbox.unseen)}, status=202)
 
     async def _write_index(self, request: web.BaseRequest) -> web.StreamResponse:
         self.write_index()

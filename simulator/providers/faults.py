@@ -24,20 +24,26 @@ class FaultKind(StrEnum):
     CALLBACK_TWICE = "callback_twice"
     CALLBACK_LOST = "callback_lost"
     CALLBACK_REVERSED = "callback_reversed"  # delivered before sent
+    GOING_AWAY = "going_away"  # APNs: accept, then end the connection with GOAWAY instead of an answer
+    BOUNCE_HARD = "bounce_hard"  # e-mail: accept; a report about it comes to the mailbox later
+    BOUNCE_SOFT = "bounce_soft"
+    COMPLAINT = "complaint"
 
 
 CALLBACK_FAULTS = frozenset({FaultKind.CALLBACK_TWICE, FaultKind.CALLBACK_LOST, FaultKind.CALLBACK_REVERSED})
+REPORT_FAULTS = frozenset({FaultKind.BOUNCE_HARD, FaultKind.BOUNCE_SOFT, FaultKind.COMPLAINT})
+LATER_FAULTS = CALLBACK_FAULTS | REPORT_FAULTS
 
 
 class FaultRule(BaseModel):
     """Strikes messages of `channel` that fit: to `address`, every n-th, or by `probability`; at most `times`.
 
-    `stage` is for e-mail: mail, rcpt, data or content (after the final dot). `token` strikes FCM's token endpoint.
+    `stage` is for e-mail: mail, rcpt, data or content (after the final dot). `push` is FCM, `token` its token endpoint.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    channel: Annotated[str, Field(pattern="^(sms|email|push|token)$")]
+    channel: Annotated[str, Field(pattern="^(sms|email|push|token|apns)$")]
     kind: FaultKind
     code: str | None = None
     seconds: Annotated[float, Field(ge=0, le=600)] = 0
@@ -53,6 +59,10 @@ class FaultRule(BaseModel):
             raise ValueError("a relay that answers with an error has not accepted (RFC 5321, 4.2.5): use drop_after")
         if self.channel != "sms" and self.kind in CALLBACK_FAULTS:
             raise ValueError("only sms has callbacks")
+        if self.channel != "email" and self.kind in REPORT_FAULTS:
+            raise ValueError("only email has bounces and complaints")
+        if self.channel != "apns" and self.kind is FaultKind.GOING_AWAY:
+            raise ValueError("only apns speaks HTTP/2: use drop_after")
         return self
 
 
@@ -84,20 +94,20 @@ class Faults:
 
     def strike(self, channel: str, address: str, stage: str = "content") -> FaultRule | None:
         """The fault that this message meets on its way in, if any."""
-        return self._strike(channel, address, stage, for_callbacks=False) if self._armed else None
+        return self._strike(channel, address, stage, later=False) if self._armed else None
 
-    def strike_callbacks(self, channel: str, address: str) -> FaultRule | None:
-        """The fault that this message's callbacks meet, if any."""
-        return self._strike(channel, address, "content", for_callbacks=True) if self._armed else None
+    def strike_later(self, channel: str, address: str) -> FaultRule | None:
+        """The fault that this message meets after it was accepted and answered, if any."""
+        return self._strike(channel, address, "content", later=True) if self._armed else None
 
-    def _strike(self, channel: str, address: str, stage: str, *, for_callbacks: bool) -> FaultRule | None:
+    def _strike(self, channel: str, address: str, stage: str, *, later: bool) -> FaultRule | None:
         for armed in self._armed:
             rule = armed.rule
             fits = (
                 rule.channel == channel
                 and rule.stage == stage
                 and rule.address in (None, address)
-                and (rule.kind in CALLBACK_FAULTS) is for_callbacks
+                and (rule.kind in LATER_FAULTS) is later
             )
             if fits and _strikes(armed):
                 return rule

@@ -36,24 +36,40 @@ class Accepted:
 
 
 class Outbox:
-    """One folder, emptied at the start.
+    """One folder, which a sandbox that is started again goes on with.
 
     `messages.jsonl` has a line per accepted message, `mail/` the first few hundred e-mails.
     """
 
     def __init__(self, folder: Path) -> None:
         (folder / "mail").mkdir(parents=True, exist_ok=True)
-        for mail in (folder / "mail").glob("*.eml"):
-            mail.unlink()
         self.folder = folder
         self.by_channel: Counter[str] = Counter()
         self.by_contact: Counter[str] = Counter()
         self.shown: deque[Accepted] = deque(maxlen=SHOWN)
-        self._file = os.open(folder / "messages.jsonl", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        self._file = os.open(folder / "messages.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._starts = array("Q")
         self._size = 0
+        self._remember()
         self._lines: list[bytes] = []
         self._written: asyncio.Future[None] | None = None
+
+    def _remember(self) -> None:
+        """Count what an earlier run accepted. A last line without its end was never answered: it is cut off."""
+        with open(self._file, "rb", closefd=False) as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self._count(Accepted(**orjson.loads(line)))
+                self._starts.append(self._size)
+                self._size += len(line)
+        os.ftruncate(self._file, self._size)
+
+    def _count(self, message: Accepted) -> None:
+        self.by_channel[message.channel] += 1
+        if message.contact:
+            self.by_contact[message.contact] += 1
+        self.shown.append(message)
 
     @property
     def last(self) -> int:
@@ -77,10 +93,7 @@ class Outbox:
         self._starts.append(self._size)
         self._size += len(line)
         self._lines.append(line)
-        self.by_channel[channel] += 1
-        if contact:
-            self.by_contact[contact] += 1
-        self.shown.append(message)
+        self._count(message)
         if mail is not None and self.by_channel[channel] <= MAILS_KEPT:
             (self.folder / "mail" / f"{message.seq:06}.eml").write_bytes(mail)
         await self._next_write()

@@ -6,6 +6,7 @@ import quopri
 import re
 import ssl
 from base64 import b64decode
+from collections.abc import Callable
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 
@@ -13,13 +14,21 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from simulator.providers.faults import FaultKind, FaultRule, Faults
 from simulator.providers.outbox import Outbox
+from simulator.providers.reports import ReportKind, report
 
 #: A login with this password is refused; any other is taken.
 WRONG_PASSWORD = "wrong"  # noqa: S105  # the one that does not open anything
 
 LARGEST_MAIL_BYTES = 10 * 1024 * 1024
 
-_UUID = re.compile(rb"<([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})@")
+#: The report that each fault brings.
+REPORTS = {
+    FaultKind.BOUNCE_HARD: ReportKind.HARD_BOUNCE,
+    FaultKind.BOUNCE_SOFT: ReportKind.SOFT_BOUNCE,
+    FaultKind.COMPLAINT: ReportKind.COMPLAINT,
+}
+
+_UUID = re.compile(rb"<([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})[.@]")
 
 logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd logs every line it reads, addresses and all
 
@@ -27,7 +36,15 @@ logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd logs every lin
 class Relay(SMTP):
     """One connection."""
 
-    def __init__(self, outbox: Outbox, faults: Faults, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        faults: Faults,
+        tls: ssl.SSLContext | None = None,
+        put: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """`put` takes the bounces and complaints that faults ask for."""
+        self._put = put
         self._outbox = outbox
         self._faults = faults
         super().__init__(
@@ -85,8 +102,14 @@ class Relay(SMTP):
             contact=contact.group(1).decode() if contact else None,
             mail=content,
         )
+        self._report_later(to, content, envelope.mail_from or "")
         after = await self._after(fault) if fault else None
         return after or f"250 2.0.0 Ok: queued as {accepted.seq:X}"
+
+    def _report_later(self, to: str, content: bytes, envelope_sender: str) -> None:
+        fault = self._faults.strike_later("email", to)
+        if fault is not None and self._put is not None:
+            self._put(report(REPORTS[fault.kind], content, envelope_sender=envelope_sender, recipient=to))
 
     async def _struck(self, stage: str, address: str) -> str | None:
         fault = self._faults.strike("email", address, stage)

@@ -223,7 +223,7 @@ class TwilioSandbox:
             Callback(url, _status_fields(message, "sent", {})),
             Callback(url, _status_fields(message, message.status, last)),
         ]
-        fault = self._faults.strike_callbacks("sms", message.to)
+        fault = self._faults.strike_later("sms", message.to)
         match fault.kind if fault else None:
             case FaultKind.CALLBACK_LOST:
                 return []

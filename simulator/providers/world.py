@@ -1,4 +1,4 @@
-"""All sandbox providers on one event loop: one HTTP port, one SMTP port, one outbox."""
+"""All sandbox providers on one event loop: one port each for HTTP, SMTP, APNs and IMAP, one outbox."""
 
 import asyncio
 import ssl
@@ -10,10 +10,12 @@ from pathlib import Path
 from aiohttp import web
 
 from channels.credentials import SANDBOX_TOKEN
+from simulator.providers.apns import ApnsSandbox, tls_for
 from simulator.providers.callbacks import Callbacks
 from simulator.providers.control import Control
 from simulator.providers.faults import Faults
 from simulator.providers.fcm import FcmSandbox
+from simulator.providers.imap import LONGEST_LINE, ImapSandbox, Mailbox
 from simulator.providers.outbox import Outbox
 from simulator.providers.smtp import Relay
 from simulator.providers.twilio import TwilioSandbox
@@ -34,6 +36,10 @@ class World:
     outbox: Outbox
     faults: Faults
     callbacks: Callbacks
+    apns_url: str
+    apns_certificate: Path
+    imap_url: str
+    mailbox: Mailbox
 
 
 @asynccontextmanager
@@ -43,6 +49,8 @@ async def running(
     host: str = HOST,
     http_port: int = 0,
     smtp_port: int = 0,
+    apns_port: int = 0,
+    imap_port: int = 0,
     callback_base: str = "",
     seed: int = 0,
     lifelike: bool = False,
@@ -55,11 +63,19 @@ async def running(
     outbox, faults, callbacks = Outbox(folder), Faults(seed), Callbacks(SANDBOX_TOKEN)
     twilio = TwilioSandbox(outbox, faults, callbacks, callback_base=callback_base, seed=seed, lifelike=lifelike)
     fcm = FcmSandbox(outbox, faults)
-    control = Control(outbox, faults, callbacks, twilio)
+    mailbox = Mailbox()
+    control = Control(outbox, faults, callbacks, twilio, mailbox)
     http = web.Server(_dispatch(twilio, fcm, control), access_log=None)
     loop = asyncio.get_running_loop()
     http_server = await loop.create_server(http, host, http_port, backlog=BACKLOG)
-    smtp_server = await loop.create_server(lambda: Relay(outbox, faults, smtp_tls), host, smtp_port, backlog=BACKLOG)
+    smtp_server = await loop.create_server(
+        lambda: Relay(outbox, faults, smtp_tls, mailbox.put), host, smtp_port, backlog=BACKLOG
+    )
+    apns_tls, apns_certificate = tls_for(host, folder)
+    apns_server = await loop.create_server(
+        lambda: ApnsSandbox(outbox, faults), host, apns_port, backlog=BACKLOG, ssl=apns_tls
+    )
+    imap_server = await asyncio.start_server(ImapSandbox(mailbox), host, imap_port, limit=LONGEST_LINE)
     callbacks.start()
     try:
         yield World(
@@ -68,10 +84,14 @@ async def running(
             outbox=outbox,
             faults=faults,
             callbacks=callbacks,
+            apns_url=f"https://{host}:{_port(apns_server)}",
+            apns_certificate=apns_certificate,
+            imap_url=f"imap://sandbox:sandbox@{host}:{_port(imap_server)}/INBOX",
+            mailbox=mailbox,
         )
     finally:
-        http_server.close()
-        smtp_server.close()
+        for server in (http_server, smtp_server, apns_server, imap_server):
+            server.close()
         await http.shutdown(timeout=SHUTDOWN_SECONDS)
         await callbacks.stop()
         control.write_index()

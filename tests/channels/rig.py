@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from channels.base import Adapter, Outbound
 from channels.credentials import Credentials, sandbox_credentials
+from channels.push import PushByPlatform
 from channels.registry import build
 from domain.channel import Channel
 from domain.contact import new_contact_id
@@ -47,18 +48,32 @@ STEADY = _config(timedelta(seconds=20), timedelta(seconds=10))
 #: Deadlines for sends that are meant to meet them.
 QUICK = _config(timedelta(seconds=0.6), timedelta(seconds=0.25))
 
-GOOD_ADDRESS = {Channel.SMS: "+886912345678", Channel.EMAIL: "amy@home.test", Channel.PUSH: "token-of-amys-phone"}
-SENDER = {Channel.SMS: "+15005550006", Channel.EMAIL: "Lumen <hi@lumen.test>", Channel.PUSH: "lumen"}
+#: A token as Apple gives them out. `apns` beside the channels is the other provider of push.
+APNS = "apns"
+APPLE_TOKEN = "00fc13adff785122b4ad28809a3420982341241421348097878e577c991de8f0"
+
+GOOD_ADDRESS = {
+    Channel.SMS: "+886912345678",
+    Channel.EMAIL: "amy@home.test",
+    Channel.PUSH: "token-of-amys-phone",
+    APNS: APPLE_TOKEN,
+}
+SENDER = {Channel.SMS: "+15005550006", Channel.EMAIL: "Lumen <hi@lumen.test>", Channel.PUSH: "lumen", APNS: "lumen"}
 
 
-def an_outbound(channel: Channel, **changes: object) -> Outbound:
-    """A message that every provider would take."""
+def channel_of(way: str) -> Channel:
+    return Channel.PUSH if way == APNS else Channel(way)
+
+
+def an_outbound(way: str, **changes: object) -> Outbound:
+    """A message that every provider of this way (a channel, or APNS) would take."""
+    channel = channel_of(way)
     outbound = Outbound(
         contact_id=new_contact_id(datetime(2026, 3, 2, 9, 0, tzinfo=UTC)),
         party_id=7,
         channel=channel,
-        to=GOOD_ADDRESS[channel],
-        sender=SENDER[channel],
+        to=GOOD_ADDRESS[way],
+        sender=SENDER[way],
         rendered=Rendered(channel, "en", "Your payment is due on Friday.", subject="A short reminder"),
         valid_for=timedelta(hours=2),
         collapse_key="account-7",
@@ -70,7 +85,7 @@ def an_outbound(channel: Channel, **changes: object) -> Outbound:
 class Rig:
     world: World
     credentials: Credentials
-    adapters: Mapping[Channel, Adapter]
+    adapters: Mapping[str, Adapter]
 
     def accepted(self, contact_id: uuid.UUID) -> int:
         """How often the sandbox accepted this contact: the judge."""
@@ -88,7 +103,12 @@ async def a_rig(
     lifelike: bool = False,
 ) -> AsyncIterator[Rig]:
     async with running(folder, callback_base=callback_base, smtp_tls=smtp_tls, lifelike=lifelike, seed=7) as world:
-        own = sandbox_credentials(http_url=world.http_url, smtp_url=world.smtp_url)
+        own = sandbox_credentials(
+            http_url=world.http_url,
+            smtp_url=world.smtp_url,
+            apns_url=world.apns_url,
+            apns_trusted=world.apns_certificate.read_text(),
+        )
         async with adapters_for(
             credentials or own, config=config, public_url=callback_base or "http://127.0.0.1:9"
         ) as adapters:
@@ -98,10 +118,13 @@ async def a_rig(
 @asynccontextmanager
 async def adapters_for(
     credentials: Credentials, *, config: ChannelsConfig = STEADY, public_url: str = "http://127.0.0.1:9"
-) -> AsyncIterator[Mapping[Channel, Adapter]]:
-    adapters = build(config, credentials, public_url=public_url)
+) -> AsyncIterator[Mapping[str, Adapter]]:
+    """By way of sending: where both providers of push are built, `push` is FCM alone and `apns` the other."""
+    adapters: dict[str, Adapter] = dict(build(config, credentials, public_url=public_url))
+    push = adapters.get(Channel.PUSH)
+    both = {Channel.PUSH: push.fcm, APNS: push.apns} if isinstance(push, PushByPlatform) else {}
     try:
-        yield adapters
+        yield {**adapters, **both}
     finally:
         for adapter in adapters.values():
             await adapter.aclose()
