@@ -45,6 +45,15 @@ class TryLater(ChannelError):
         self.after = after
 
 
+class HeldBack(ChannelError):
+    """Of our own will it never went to the provider, for now: it costs no attempt. `after` is when to judge it again."""
+
+    def __init__(self, code: str, after: timedelta) -> None:
+        Exception.__init__(self, code, after)
+        self.code = code
+        self.after = after
+
+
 class OutcomeUnknown(ChannelError):
     """It may have been sent: it counts against caps and is never blindly sent again."""
 
@@ -58,7 +67,8 @@ class Outbound:
     """One message on its way. `to` is the clear address; `valid_for` cuts the provider's own queueing to the window.
 
     `sender` is the lender's sender for this channel (a number, a mailbox); `collapse_key` folds repeats where the
-    provider can; `unsubscribe_url` is for e-mail's one-click header, None elsewhere.
+    provider can; `unsubscribe_url` is for e-mail's one-click header, None elsewhere. `provider` is the one chosen where a
+    channel has several.
     """
 
     contact_id: UUID
@@ -70,6 +80,7 @@ class Outbound:
     valid_for: timedelta
     collapse_key: str
     unsubscribe_url: str | None = None
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
