@@ -52,7 +52,7 @@ def test_a_file_that_is_not_utf8_is_named(folders: tuple[Path, Path]) -> None:
     config, templates = folders
     (templates / "first_notice" / "sms.en.txt").write_bytes("café".encode("latin-1"))
 
-    with pytest.raises(ConfigError, match=r"sms\.en\.txt: byte 3 is not UTF-8: save the file as UTF-8"):
+    with pytest.raises(ConfigError, match=r"first_notice/sms\.en\.txt:1: is not UTF-8: save it as UTF-8"):
         read_bundle(config, templates)
 
 
@@ -61,7 +61,7 @@ def test_a_huge_file_is_named(folders: tuple[Path, Path]) -> None:
     with (config / "policies" / "dump.toml").open("wb") as file:
         file.truncate(5 * 1024 * 1024 + 1)
 
-    with pytest.raises(ConfigError, match=r"dump\.toml: larger than 5 MB"):
+    with pytest.raises(ConfigError, match=r"dump\.toml: 5\.0 MB: .* take it back"):
         read_bundle(config, templates)
 
 
@@ -99,3 +99,22 @@ def test_the_packaged_configuration_can_be_read() -> None:
     root = Path(__file__).resolve().parents[2]
 
     assert read_bundle(root / "config", root / "templates").under("ladders").keys() >= {"standard.toml", "small.toml"}
+
+
+def test_a_file_saved_as_gbk_is_named_with_its_line_and_its_encoding(folders: tuple[Path, Path]) -> None:
+    config, templates = folders
+    (templates / "first_notice" / "sms.zh-Hans.txt").write_bytes("Hello\n您好，您的账单".encode("gbk"))
+
+    with pytest.raises(ConfigError, match=r"first_notice/sms\.zh-Hans\.txt:2: is not UTF-8: it looks like GBK"):
+        read_bundle(config, templates)
+
+
+def test_how_windows_saves_a_file_makes_no_other_release(folders: tuple[Path, Path]) -> None:
+    config, templates = folders
+    file = templates / "first_notice" / "sms.en.txt"
+    file.write_bytes(b"Hello,\nthis is due.\n")
+    before = read_bundle(config, templates).hash
+
+    file.write_bytes(b"\xef\xbb\xbfHello,\r\nthis is due.\r\n")
+
+    assert read_bundle(config, templates).hash == before
