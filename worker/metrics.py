@@ -16,7 +16,7 @@ from enum import StrEnum
 from time import perf_counter
 from typing import Final, Literal
 
-from channels.base import ChannelError, Misconfigured, OutcomeUnknown, Receipt, Rejected, TryLater
+from channels.base import ChannelError, HeldBack, Misconfigured, OutcomeUnknown, Receipt, Rejected, TryLater
 from domain.lane import Lane
 from domain.reminder import ReminderState
 from storage.intents import Answer, Ended
@@ -61,6 +61,10 @@ SENDS: Final = Family(
 BATCHES: Final = Family("duly_batches_total", "Batches worked on.", ("lender", "channel"))
 SWEEPS: Final = Family("duly_sweeps_total", "Stuck states that were put right, by reason.", ("reason",))
 REFUSED: Final = Family("duly_broker_messages_refused_total", "Broker messages that were refused.", ("reason",))
+PROVIDER_TURNS: Final = Family(
+    "duly_provider_turns_total", "Turns of a provider's breaker, by the state it came to.", ("provider", "state")
+)
+PACED: Final = Family("duly_paced_total", "Reminders put off because a rate limit was met.", ("provider",))
 STAGES: Final = Family(
     "duly_stage_seconds", "Time of a whole batch by the stage it went into.", ("stage",), STAGE_BUCKETS
 )
@@ -70,7 +74,7 @@ LATENCY: Final = Family(
 )  # fmt: skip
 TICKS: Final = Family("duly_tick_seconds", "Time of one look at what is due.", (), STAGE_BUCKETS)
 
-FAMILIES: Final = (REMINDERS, VERDICTS, SENDS, BATCHES, SWEEPS, REFUSED, STAGES, LATENCY, TICKS)
+FAMILIES: Final = (REMINDERS, VERDICTS, SENDS, BATCHES, SWEEPS, REFUSED, PROVIDER_TURNS, PACED, STAGES, LATENCY, TICKS)
 
 
 class Stage(StrEnum):
@@ -93,6 +97,7 @@ class SendResult(StrEnum):
     REJECTED = "rejected"
     MISCONFIGURED = "misconfigured"
     UNCERTAIN = "uncertain"
+    HELD_BACK = "held_back"  # it never went: its provider is stopped
 
 
 _RESULT_OF: Final[Mapping[type, SendResult]] = {
@@ -101,6 +106,7 @@ _RESULT_OF: Final[Mapping[type, SendResult]] = {
     Rejected: SendResult.REJECTED,
     Misconfigured: SendResult.MISCONFIGURED,
     OutcomeUnknown: SendResult.UNCERTAIN,
+    HeldBack: SendResult.HELD_BACK,
 }
 
 

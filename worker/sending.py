@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import structlog
 
-from channels.base import Adapter, ChannelError, Misconfigured, OutcomeUnknown, Receipt, Rejected, TryLater
+from channels.base import Adapter, ChannelError, HeldBack, Misconfigured, OutcomeUnknown, Receipt, Rejected, TryLater
 from domain.channel import Channel
 from domain.contact import EventKind
 from domain.reminder import ReminderState
@@ -66,6 +66,11 @@ def result_of(letter: Letter, answer: Answer, *, provider: str | None) -> Result
             return _result(letter, EventKind.SENT, ReminderState.SENT, answer.provider, ref=answer.provider_ref)
         case OutcomeUnknown():
             return _result(letter, EventKind.UNCERTAIN, ReminderState.UNCERTAIN, provider, code=answer.code)
+        case HeldBack():
+            return _result(
+                letter, EventKind.RELEASED, ReminderState.PLANNED, provider, code=answer.code, wait=answer.after,
+                costs_attempt=False,
+            )  # fmt: skip
         case Misconfigured():
             return _result(
                 letter, EventKind.RELEASED, ReminderState.PLANNED, provider, code=answer.code,
