@@ -73,8 +73,9 @@ LATENCY: Final = Family(
     LATENCY_BUCKETS,
 )  # fmt: skip
 TICKS: Final = Family("duly_tick_seconds", "Time of one look at what is due.", (), STAGE_BUCKETS)
+CPU: Final = Family("duly_process_cpu_seconds_total", "Processor time of our processes.", ("role",))
 
-FAMILIES: Final = (REMINDERS, VERDICTS, SENDS, BATCHES, SWEEPS, REFUSED, PROVIDER_TURNS, PACED, STAGES, LATENCY, TICKS)
+FAMILIES: Final = (REMINDERS, VERDICTS, SENDS, BATCHES, SWEEPS, REFUSED, PROVIDER_TURNS, PACED, STAGES, LATENCY, TICKS, CPU)
 
 
 class Stage(StrEnum):
@@ -124,7 +125,7 @@ class Tally:
 
     def count(self, family: Family, labels: Sequence[str], number: float = 1) -> None:
         """Add to a counter. Labels in the family's order."""
-        self._add({_key(family, labels): number})
+        self._add({series_of(family, labels): number})
 
     def observe(self, family: Family, labels: Sequence[str], value: float, number: int = 1) -> None:
         """Add equal observations to a histogram."""
@@ -174,7 +175,7 @@ class BatchMeter:
         self._reminders(Counter(row.state.value for row in ended), self._lane.channel.value)
         verdicts = Counter((row.verdict, row.rule) for row in answers)
         for labels, number in verdicts.items():
-            self._counts[_key(VERDICTS, labels)] += number
+            self._counts[series_of(VERDICTS, labels)] += number
         held = sum(number for (verdict, _), number in verdicts.items() if verdict == "hold")
         if held:
             self._reminders({"held": held}, self._lane.channel.value)
@@ -198,7 +199,7 @@ class BatchMeter:
                 handed.setdefault(channel, []).append((self._now - due_at).total_seconds() + waited)
         for (channel, provider, kind), number in sends.items():
             labels = (provider or "none", channel, _RESULT_OF.get(kind, SendResult.UNCERTAIN).value)
-            self._counts[_key(SENDS, labels)] += number
+            self._counts[series_of(SENDS, labels)] += number
         for channel, outcomes in ended.items():
             self._reminders(outcomes, channel)
         for channel, waits in handed.items():
@@ -207,7 +208,7 @@ class BatchMeter:
     def close(self) -> None:
         """The batch is over: count it."""
         counts: dict[str, float] = dict(self._counts)
-        counts[_key(BATCHES, (self._lane.lender, self._lane.channel.value))] = 1
+        counts[series_of(BATCHES, (self._lane.lender, self._lane.channel.value))] = 1
         for stage, seconds in self.seconds.items():
             counts.update(_observed(STAGES, (stage.value,), [seconds]))
         self._tally._add(counts)
@@ -216,10 +217,11 @@ class BatchMeter:
 
     def _reminders(self, outcomes: Mapping[str, int], channel: str) -> None:
         for outcome, number in outcomes.items():
-            self._counts[_key(REMINDERS, (self._lane.lender, channel, outcome))] += number
+            self._counts[series_of(REMINDERS, (self._lane.lender, channel, outcome))] += number
 
 
-def _key(family: Family, labels: Sequence[str]) -> str:
+def series_of(family: Family, labels: Sequence[str]) -> str:
+    """The key of a series: the family's name and the labels in its order."""
     return SEPARATOR.join((family.name, *(label.replace(SEPARATOR, "/") for label in labels)))
 
 
@@ -227,7 +229,7 @@ def _observed(family: Family, labels: Sequence[str], values: Sequence[float]) ->
     """Counts per bucket (not cumulative, `inf` the last) and their sum."""
     if not values:
         return {}
-    stem = _key(family, labels)
+    stem = series_of(family, labels)
     bounds = family.buckets
     counts: dict[str, float] = {
         f"{stem}{SEPARATOR}{bounds[place] if place < len(bounds) else 'inf'}": number
