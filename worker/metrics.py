@@ -65,6 +65,7 @@ PROVIDER_TURNS: Final = Family(
     "duly_provider_turns_total", "Turns of a provider's breaker, by the state it came to.", ("provider", "state")
 )
 PACED: Final = Family("duly_paced_total", "Reminders put off because a rate limit was met.", ("provider",))
+OF_PROVIDERS: Final = (PROVIDER_TURNS, PACED)
 STAGES: Final = Family(
     "duly_stage_seconds", "Time of a whole batch by the stage it went into.", ("stage",), STAGE_BUCKETS
 )
@@ -75,7 +76,7 @@ LATENCY: Final = Family(
 TICKS: Final = Family("duly_tick_seconds", "Time of one look at what is due.", (), STAGE_BUCKETS)
 CPU: Final = Family("duly_process_cpu_seconds_total", "Processor time of our processes.", ("role",))
 
-FAMILIES: Final = (REMINDERS, VERDICTS, SENDS, BATCHES, SWEEPS, REFUSED, PROVIDER_TURNS, PACED, STAGES, LATENCY, TICKS, CPU)
+FAMILIES: Final = (REMINDERS, VERDICTS, SENDS, BATCHES, SWEEPS, REFUSED, *OF_PROVIDERS, STAGES, LATENCY, TICKS, CPU)
 
 
 class Stage(StrEnum):
