@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import structlog
 
 from config.channels import parse_channels
+from config.experiments import load_experiments
 from config.ladders import load_ladders
 from config.lenders import load_lenders
 from domain.bundle import Bundle
+from domain.experiment import Experiment, Experiments
 from domain.ladder import Ladder
 from domain.lender import Lender
 from domain.provider import ChannelsConfig
+from domain.purpose import Purpose
 from messages.catalogue import Catalogue
 from policy.packs import PackBook
 
@@ -40,6 +43,7 @@ class Release:
     lenders: Mapping[str, Lender]
     channels: ChannelsConfig
     catalogue: Catalogue
+    experiments: Experiments
 
 
 def compile_release(bundle: Bundle) -> Release:
@@ -57,9 +61,12 @@ def compile_release(bundle: Bundle) -> Release:
         lenders=load_lenders(bundle.under("lenders")),
         channels=parse_channels(channels, name="channels.toml"),
         catalogue=Catalogue.from_files(bundle.under("templates")),
+        experiments=load_experiments(bundle.under("experiments")),
     )
     _check_ladders(release)
     _check_lenders(release)
+    for experiment in release.experiments.values():
+        _check_experiment(release, experiment)
     return release
 
 
@@ -84,6 +91,33 @@ def _check_lenders(release: Release) -> None:
             raise BadRelease(f"lenders/{lender.id}.toml: licence {lender.licence!r} is no pack in policies/")
 
 
+def _check_experiment(release: Release, experiment: Experiment) -> None:
+    """The challenger says the same things at the same stage, on every channel and in every language."""
+    name = f"experiments/{experiment.id}.toml"
+    messages = release.catalogue.messages
+    for key, message in (("message", experiment.message), ("challenger", experiment.challenger)):
+        if message not in messages:
+            raise BadRelease(f"{name}: {key}: {message!r}, which templates/ does not have")
+    champion, challenger = messages[experiment.message], messages[experiment.challenger]
+    if (champion.purpose, champion.stage, champion.days) != (challenger.purpose, challenger.stage, challenger.days):
+        raise BadRelease(
+            f"{name}: challenger: templates/{challenger.name}/message.toml differs in purpose, stage or days from "
+            f"{champion.name}: an experiment changes the words, not when and for what they are"
+        )
+    if champion.purpose is not Purpose.REMINDER:
+        raise BadRelease(f"{name}: message: {champion.name!r} is a {champion.purpose}: only reminders are experimented on")
+    copies = release.catalogue.templates
+    for _, channel, locale in sorted(key for key in copies if key[0] == champion.name):
+        if (challenger.name, channel, locale) not in copies:
+            raise BadRelease(
+                f"{name}: challenger: templates/{challenger.name}/ has no {channel}.{locale} copy, which "
+                f"{champion.name} has: write it, or who reads {locale} gets nothing"
+            )
+    unknown = sorted(experiment.lenders - release.lenders.keys())
+    if unknown:
+        raise BadRelease(f"{name}: lenders: {unknown[0]!r}, which lenders/ does not have")
+
+
 class LiveRelease:
     """The release that this process works by. Another one is adopted only when it stands; else it goes on as before."""
 
@@ -100,6 +134,11 @@ class LiveRelease:
         self._before = before
         self._release: Release | None = None
         self._refused: tuple[str, float] | None = None
+
+    @property
+    def hash(self) -> str | None:
+        """The release that is worked by; None before the first."""
+        return self._release.hash if self._release else None
 
     def at(self, release_hash: str) -> Release:
         """The release of that hash, admitted and compiled; else the one that was used before, with an error logged.

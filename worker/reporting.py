@@ -96,16 +96,17 @@ class Reporter:
         self._is_over.set()
         if self._thread.is_alive():
             self._thread.join(timeout=database.CONNECT_TIMEOUT_SECONDS)
-        self._try(connection)
-        if self._is_known:
+        if self._try(connection):
             self._try(connection, then=lambda conn: tallies.leave(conn, self._process_id))
 
-    def _try(self, connection: Callable[[], Conn], *, then: Callable[[Conn], None] | None = None) -> None:
+    def _try(self, connection: Callable[[], Conn], *, then: Callable[[Conn], None] | None = None) -> bool:
         """Report if the database lets us; what it does not take now stays counted and goes with the next report."""
         try:
             (then or self.report)(connection())
         except (psycopg.Error, database.DatabaseDown) as error:
             log.warning("report_waits", process=self._name, error=type(error).__name__)
+            return False
+        return True
 
     def _watch(self) -> None:
         while not self._is_over.wait(self._every_seconds):

@@ -2,16 +2,19 @@
 
 import gc
 import os
+import time
 from collections.abc import Iterable
 
 import structlog
-from celery.signals import worker_process_init, worker_process_shutdown
+from celery.signals import task_postrun, worker_process_init, worker_process_shutdown
 from kombu.exceptions import OperationalError
 
 from config import settings as configuration
 from domain.lane import BadLane, Lane
 from worker import dispatch, engines, feedback, logs, nightly, turns
 from worker.app import CHANNEL_QUEUES, FEEDBACK, MAINTENANCE, app
+from worker.metrics import REFUSED, TALLY, TICKS
+from worker.reporting import Reporter
 from worker.ticking import Wakes, look
 from worker.wiring import Spine
 
@@ -22,6 +25,7 @@ log = structlog.get_logger()
 WAKE_UP_EXPIRES_SECONDS = 60
 
 _spines: dict[int, Spine] = {}
+_reporters: dict[int, Reporter] = {}
 
 
 def spine() -> Spine:
@@ -30,12 +34,22 @@ def spine() -> Spine:
     if mine is None:
         settings = configuration.load()
         mine = _spines[os.getpid()] = Spine(settings, engines.ensure(settings).database_url)
+        _reporters[os.getpid()] = _reporting(mine)
     return mine
+
+
+def _reporting(mine: Spine) -> Reporter:
+    reporter = Reporter(mine.database_url, name=mine.name, role="worker", release_hash=lambda: mine.release_hash)
+    reporter.start()
+    return reporter
 
 
 @app.task(name="duly.tick")
 def tick() -> None:
-    publish(look(spine().conn))
+    began = time.perf_counter()
+    wakes = look(spine().conn)
+    TALLY.observe(TICKS, (), time.perf_counter() - began)
+    publish(wakes)
 
 
 @app.task(name="duly.drain")
@@ -44,6 +58,7 @@ def drain(lane: object) -> None:
         named = Lane.parse(lane)
     except BadLane:
         log.warning("refused_message", why="not a lane name")
+        TALLY.count(REFUSED, ("not a lane name",))
         return
     turn = turns.take(spine().conn, named, spine().settings)
     if turn is not None:
@@ -94,8 +109,17 @@ def _begin(**_: object) -> None:
     logs.configure(level=settings.log_level, log_format=settings.log_format)
 
 
+@task_postrun.connect
+def _report(*, state: str | None = None, **_: object) -> None:
+    # After a task that failed the database may be away, and another task need not wait for it too.
+    mine, reporter = _spines.get(os.getpid()), _reporters.get(os.getpid())
+    if mine is not None and reporter is not None and state == "SUCCESS":
+        reporter.between_tasks(lambda: mine.conn)
+
+
 @worker_process_shutdown.connect
 def _end(**_: object) -> None:
-    mine = _spines.pop(os.getpid(), None)
-    if mine is not None:
+    mine, reporter = _spines.pop(os.getpid(), None), _reporters.pop(os.getpid(), None)
+    if mine is not None and reporter is not None:
+        reporter.end(lambda: mine.conn)
         mine.close()

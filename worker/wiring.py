@@ -73,6 +73,11 @@ class Spine:
     def loop(self) -> LoopThread:
         return LoopThread()
 
+    @property
+    def release_hash(self) -> str | None:
+        """The release that this process works by; None before its first batch."""
+        return self._live.hash
+
     def release(self, release_hash: str) -> Release:
         """The live release of that hash, once it is admitted; if it is refused, the one that was used before it.
 
