@@ -12,8 +12,8 @@ CREATE TABLE provider (
     prober        text,                       -- the worker that has messages out to try it
     code          text,                       -- the provider's own word for what went wrong
     fingerprint   text,                       -- keyed hash of the credentials that were refused
-    answers_from  bigint NOT NULL DEFAULT 0,  -- answers up to this one belong to an earlier state
-    weighed_from  bigint NOT NULL DEFAULT 0,  -- likewise, to an earlier weight
+    answers_from  timestamptz NOT NULL DEFAULT '-infinity', -- answers until then (real time) belong to an earlier state
+    weighed_from  timestamptz NOT NULL DEFAULT '-infinity', -- likewise, to an earlier weight
     version       integer NOT NULL DEFAULT 1,
     retired_at    timestamptz                 -- the live release names it no more
 ) WITH (fillfactor = 50);
@@ -33,15 +33,15 @@ CREATE TABLE provider_change (
 
 -- What workers saw of a provider, added up for a batch or so. Kept for an hour.
 CREATE UNLOGGED TABLE provider_answer (
-    answer_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     provider  text NOT NULL,
     at        timestamptz NOT NULL,           -- business time
+    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     good      integer NOT NULL,               -- slow ones included
     slow      integer NOT NULL,
     failed    integer NOT NULL,
     code      text
 );
-CREATE INDEX provider_answer_recent ON provider_answer (provider, answer_id);
+CREATE INDEX provider_answer_recent ON provider_answer (provider, recorded_at);
 
 -- Workers that send under rate limits, and whether they reach the shared count. Real time.
 CREATE UNLOGGED TABLE sender_seen (
