@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-import structlog
 import typer
 from rich.console import Console, Group
 from rich.table import Table
@@ -15,18 +14,13 @@ from rich.text import Text
 
 from console.house import entered
 from console.output import fail, print_json
-from domain.channel import Channel
 from domain.money import Money
-from messages.catalogue import CopyError
-from messages.facts import BadFacts, Facts
 from storage import ledger
 from storage.ledger import Account, Entry, NoSuchAccount, Outcome, Sealed, Status
 from storage.rows import Conn
-from storage.sealing import Unsealable
 from worker.cases import planning_zone
+from worker.showing import Likeness, Shown, show
 from worker.wiring import Spine
-
-log = structlog.get_logger()
 
 SCHEMA = 1
 
@@ -119,20 +113,17 @@ def _plain_timeline(account: Account, entries: Iterable[Entry], words: Mapping[U
 
 def _words(spine: Spine, contacts: Iterable[Sealed]) -> dict[UUID, str]:
     """The words of contacts as they were sent, from their sealed facts and the release of their day."""
-    shown: dict[UUID, str] = {}
-    for each in contacts:
-        if each.wrapped_key is None or each.master_key_id is None:
-            shown[each.contact_id] = "[erased]"
-            continue
-        try:
-            key = spine.keyring.open_customer_key(each.master_key_id, each.wrapped_key)
-            facts = Facts.from_json(key.open(each.facts_sealed))
-            catalogue = spine.past_release(each.release_hash).catalogue
-            shown[each.contact_id] = catalogue.render(each.message, Channel(each.channel), each.locale, facts).text
-        except (Unsealable, BadFacts, CopyError) as error:
-            log.error("words_cannot_be_shown", contact_id=str(each.contact_id), why=type(error).__name__)
-            shown[each.contact_id] = "[cannot be shown]"
-    return shown
+    return {each.contact_id: _told(show(spine, each)) for each in contacts}
+
+
+def _told(shown: Shown) -> str:
+    match shown.likeness:
+        case Likeness.ERASED:
+            return "[erased]"
+        case Likeness.CHANGED if shown.rendered is not None:
+            return f"[not as it was sent: this version of duly writes it so] {shown.rendered.text}"
+        case _:
+            return "[cannot be shown]" if shown.rendered is None else shown.rendered.text
 
 
 # ------------------------------------------------------------------------------------------------------------ the fleet

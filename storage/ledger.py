@@ -48,7 +48,7 @@ class Entry(NamedTuple):
 
 
 class Sealed(NamedTuple):
-    """What a contact was rendered from, under the customer's key."""
+    """What a contact was rendered from, under the customer's key; `proof` is the keyed hash of what left."""
 
     contact_id: UUID
     message: str
@@ -58,6 +58,7 @@ class Sealed(NamedTuple):
     facts_sealed: bytes
     master_key_id: str | None
     wrapped_key: bytes | None
+    proof: str | None
 
 
 # ---------------------------------------------------------------------------------------------------------- one account
@@ -172,7 +173,7 @@ def sealed_words(conn: Conn, account: Account) -> list[Sealed]:
     rows = conn.execute(
         """
         SELECT c.contact_id, c.message, c.channel, c.locale, c.release_hash, c.facts_sealed, k.master_key_id,
-               k.wrapped_key
+               k.wrapped_key, c.inputs ->> 'words'
         FROM contact_account ca
         JOIN contact c ON c.party_id = ca.party_id AND c.contact_id = ca.contact_id AND c.intended_at = ca.intended_at
         LEFT JOIN customer_key k ON k.party_id = c.party_id AND k.customer_id = c.customer_id
@@ -182,6 +183,45 @@ def sealed_words(conn: Conn, account: Account) -> list[Sealed]:
         binary=True,
     ).fetchall()
     return [Sealed._make(row) for row in rows]
+
+
+class Found(NamedTuple):
+    """One contact, for whoever asks by its id. Nothing personal but what is sealed."""
+
+    contact_id: UUID
+    intended_at: datetime
+    lender_id: str
+    channel: str
+    message: str | None
+    stage: str | None
+    release_hash: str | None
+    experiment: dict[str, str] | None
+    state: str | None
+    sealed: Sealed | None
+
+
+def contact(conn: Conn, contact_id: UUID) -> Found | None:
+    """One contact with what it was rendered from; None when there is none. UUIDv7 says in which partition it is."""
+    row = conn.execute(
+        """
+        SELECT c.contact_id, c.intended_at, c.lender_id, c.channel, c.message, c.stage, c.release_hash,
+               c.inputs -> 'experiment', c.locale, c.facts_sealed, k.master_key_id, k.wrapped_key, c.inputs ->> 'words',
+               (SELECT e.kind FROM contact_event e JOIN contact_event_rank r USING (kind)
+                WHERE e.party_id = c.party_id AND e.contact_id = c.contact_id AND e.intended_at = c.intended_at
+                ORDER BY r.rank DESC LIMIT 1)
+        FROM contact c
+        LEFT JOIN customer_key k ON k.party_id = c.party_id AND k.customer_id = c.customer_id
+        WHERE c.contact_id = %s
+        """,
+        (contact_id,),
+        binary=True,
+    ).fetchone()
+    if row is None:
+        return None
+    _, at, lender, channel, message, stage, release, experiment, locale, facts, master, wrapped, proof, state = row
+    has_words = None not in (message, locale, release, facts)
+    sealed = Sealed(contact_id, message, channel, locale, release, facts, master, wrapped, proof) if has_words else None
+    return Found(contact_id, at, lender, channel, message, stage, release, experiment, state, sealed)
 
 
 def telling_accounts(conn: Conn, limit: int) -> list[Account]:

@@ -1,7 +1,7 @@
 """From an allowance to a letter: the intent with all it was decided on, and what will leave for it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -22,6 +22,8 @@ from storage.intents import Intent, IntentAccount
 from storage.picture import Due, Reach
 from storage.sealing import Unsealable
 from worker.cases import Person, Scene, customer_key, days_late, facts_of
+from worker.experiments import words_for
+from worker.proof import proof_of
 from worker.unsubscribe import Unsubscribed, token_for
 
 log = structlog.get_logger()
@@ -72,11 +74,16 @@ def write_letter(
     Its successors are left empty: what follows is the planner's business.
     """
     row, step = covered[0]
+    message, drawn = words_for(scene, step.message, row.customer_id)
+    if message != step.message:
+        step = replace(step, message=message)
+        covered = [(row, step), *covered[1:]]
     composed = _compose(scene, row, step, choice, [each for each, _ in covered])
     if isinstance(composed, Suppress):
         return composed
     facts_sealed, to, rendered = composed
-    intent = _intent(scene, person, covered, choice, facts_sealed)
+    more = {**drawn, "words": proof_of(scene.keyring, rendered)}
+    intent = _intent(scene, person, covered, choice, facts_sealed, more)
     outbound = Outbound(
         contact_id=intent.contact_id,
         party_id=row.party_id,
@@ -92,7 +99,12 @@ def write_letter(
 
 
 def _intent(
-    scene: Scene, person: Person, covered: Sequence[tuple[Due, Step]], choice: Choice, facts_sealed: bytes
+    scene: Scene,
+    person: Person,
+    covered: Sequence[tuple[Due, Step]],
+    choice: Choice,
+    facts_sealed: bytes,
+    more: Mapping[str, object],
 ) -> Intent:
     row, step = covered[0]
     reach, facts = choice.reach, person.facts
@@ -125,6 +137,7 @@ def _intent(
             "number_country": reach.country,
             "number_zones": reach.zones,
             "address_kind": reach.kind,
+            **more,
         },
         facts_sealed=facts_sealed,
         accounts=tuple(

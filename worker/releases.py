@@ -105,7 +105,9 @@ def _check_experiment(release: Release, experiment: Experiment) -> None:
             f"{champion.name}: an experiment changes the words, not when and for what they are"
         )
     if champion.purpose is not Purpose.REMINDER:
-        raise BadRelease(f"{name}: message: {champion.name!r} is a {champion.purpose}: only reminders are experimented on")
+        raise BadRelease(
+            f"{name}: message: {champion.name!r} is a {champion.purpose}: only reminders are experimented on"
+        )
     copies = release.catalogue.templates
     for _, channel, locale in sorted(key for key in copies if key[0] == champion.name):
         if (challenger.name, channel, locale) not in copies:

@@ -19,12 +19,13 @@ from channels.registry import build
 from config.settings import Settings
 from domain.bundle import Bundle
 from domain.channel import Channel
+from messages.catalogue import Catalogue
 from storage import database, releases
 from storage.rows import Conn
 from storage.sealing import Keyring
 from worker.approvals import Admission, admit
 from worker.loop import LoopThread
-from worker.releases import LiveRelease, Release, compile_release
+from worker.releases import LiveRelease, Release
 from worker.turns import Pace
 
 Value = TypeVar("Value")
@@ -35,7 +36,7 @@ KEY_FILE = "keys"
 #: One attempt to connect, where attempts are repeated.
 ATTEMPT_SECONDS = 1.0
 
-#: Releases of the past that a process keeps compiled, to show what was written by them.
+#: Releases of the past whose copy a process keeps compiled, to show what was written by them.
 PAST_KEPT = 8
 
 #: Making or closing a channel's clients.
@@ -57,7 +58,7 @@ class Spine:
         self._role = role
         self._conn: Conn | None = None
         self._live = LiveRelease(self._fetch, admit=self._admit, before=self._lived_before)
-        self._past: dict[str, Release] = {}
+        self._past: dict[str, Catalogue] = {}
         self._adapters: tuple[str, Mapping[Channel, Adapter]] | None = None
 
     @property
@@ -85,15 +86,16 @@ class Spine:
         """
         return self._live.at(release_hash)
 
-    def past_release(self, release_hash: str) -> Release:
-        """Any release, to show or replay what was decided by it, whatever became of it. A few are kept.
+    def past_words(self, release_hash: str) -> Catalogue:
+        """The copy of any release, to show again what was written by it, whatever became of it. A few are kept.
 
-        Raises what compile_release raises, NoSuchRelease or TamperedRelease.
+        Compiled without trying it on samples: what has left is shown, also where we would not send it today.
+        Raises CopyError, NoSuchRelease or TamperedRelease.
         """
         if release_hash not in self._past:
             while len(self._past) >= PAST_KEPT:
                 del self._past[next(iter(self._past))]
-            self._past[release_hash] = compile_release(self._fetch(release_hash))
+            self._past[release_hash] = Catalogue.untried(self._fetch(release_hash).under("templates"))
         return self._past[release_hash]
 
     def adapters(self, release: Release) -> Mapping[Channel, Adapter]:
