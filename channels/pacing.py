@@ -123,6 +123,7 @@ class Pacer:
         self.fleet_shares = True
         self._count = count
         self._clock = clock
+        self._is_alone = False
         self._away_until = 0.0
         self._memory = MemoryStore()
         self._own: tuple[int, Buckets] = (0, Buckets(self._memory))
@@ -131,7 +132,7 @@ class Pacer:
     @property
     def is_sharing(self) -> bool:
         """Whether this process reaches the shared count, as far as it knows."""
-        return self._count is not None and self._clock() >= self._away_until
+        return self._count is not None and not self._is_alone
 
     def room(self, limits: Iterable[Limit], wanted: int) -> int:
         """How many of `wanted` messages these limits let leave now; leases what is missing, in blocks."""
@@ -183,16 +184,21 @@ class Pacer:
         return min(purse.tokens, wanted)
 
     def _lease(self, limit: Limit, wanted: int) -> int:
-        if self._count is not None and self.fleet_shares and self.is_sharing:
+        if self._count is not None and self._may_ask():
             try:
                 leased = self._count.take(limit, wanted)
-                self._away_until = 0.0
-                return leased
             except CannotCount as error:
-                if not self._away_until:
+                if not self._is_alone:
                     log.warning("pacing_alone", why=type(error.__cause__ or error).__name__, workers=self.workers)
-                self._away_until = self._clock() + AWAY_SECONDS
+                self._is_alone, self._away_until = True, self._clock() + AWAY_SECONDS
+            else:
+                self._is_alone = False
+                return leased
         return self._own_share().take(limit, wanted)
+
+    def _may_ask(self) -> bool:
+        """Once alone, this process looks for the shared count by itself: all the others may be doing the same."""
+        return self._clock() >= self._away_until if self._is_alone else self.fleet_shares
 
     def _own_share(self) -> Buckets:
         """One more than are known: a worker that has just begun must not be what breaks a limit."""

@@ -8,7 +8,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from config.routes import BadRoutes, RouteTable, routes_of
+from domain.channel import Channel
 from domain.provider import ChannelsConfig, DkimUse, MailUse, ProviderUse
+from domain.route import Routes
 
 #: The file that comes with the package.
 DEFAULT = Path(__file__).with_name("channels.toml")
@@ -34,6 +37,7 @@ class _Provider(BaseModel):
     deadline_seconds: Seconds
     connect_seconds: Seconds
     connections: Count
+    providers: dict[str, RouteTable] = {}
 
 
 class _Sms(_Provider):
@@ -93,7 +97,27 @@ def parse_channels(text: str, *, name: str) -> ChannelsConfig:
         if table.connect_seconds >= table.deadline_seconds:
             raise BadChannels(f"{name}: {key}.connect_seconds: must be shorter than {key}.deadline_seconds")
     _check_mail(file.email, name)
-    return ChannelsConfig(sms=_use(file.sms), email=_mail_use(file.email), push=_use(file.push))
+    return ChannelsConfig(
+        sms=_use(file.sms), email=_mail_use(file.email), push=_use(file.push), routes=_routes(file, name)
+    )
+
+
+def _routes(file: _File, name: str) -> Routes:
+    """Every channel's providers. A provider's name is unique over all channels: it is what settings and tables say."""
+    try:
+        routes = {
+            Channel.SMS: routes_of(Channel.SMS, file.sms.provider, file.sms.providers, "twilio"),
+            Channel.EMAIL: routes_of(Channel.EMAIL, file.email.provider, file.email.providers, "smtp"),
+            Channel.PUSH: routes_of(Channel.PUSH, file.push.provider, file.push.providers, "fcm|apns"),
+        }
+    except BadRoutes as error:
+        raise BadChannels(f"{name}: {error}") from error
+    seen: set[str] = set()
+    for route in (route for several in routes.values() for route in several):
+        if route.name in seen:
+            raise BadChannels(f"{name}: {route.channel}.providers.{route.name}: another channel has a provider so named")
+        seen.add(route.name)
+    return routes
 
 
 def _check_mail(mail: _Email, name: str) -> None:

@@ -1,7 +1,9 @@
 """How each channel's provider is used: time-outs and pools. Where it lives and as whom we log in are credentials."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+
+from domain.route import Routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,9 @@ class MailUse:
 
 @dataclass(frozen=True, slots=True)
 class ChannelsConfig:
-    """What `config/channels.toml` decides."""
+    """What `config/channels.toml` decides. `routes` are the providers of each channel, its own one first."""
 
     sms: ProviderUse
     email: MailUse
     push: ProviderUse
+    routes: Routes = field(default_factory=dict)
