@@ -121,10 +121,12 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
     answered: Answered = ((), (), ())
     while start < len(letters):
         wave = letters[start : start + spine.pace.wave(channel, settings=spine.settings)]
+        asked = time.monotonic()
         stamped = spine.persist(partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=wave))
         answered = ((), (), ())
         meter.lap(Stage.STAMP)
-        if stamped is None:
+        # A worker that stood still since it asked has lost its lease, whatever it was told then.
+        if stamped is None or time.monotonic() - asked > spine.settings.lease_seconds:
             log.warning("lease_lost", batch_id=str(batch_id), unsent=len(letters) - start)
             return accepted
         going = [letter for letter in wave if letter.intent.contact_id in stamped]
