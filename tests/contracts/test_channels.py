@@ -1,23 +1,27 @@
 """One suite over every channel: each way a provider can fail ends in the one error that is true of it.
 
-The judge is the sandbox's own count: Rejected, TryLater and Misconfigured promise that nothing was accepted. Run with
-`-s` to see the table.
+The judge is the sandbox's own count: Rejected, TryLater and Misconfigured promise that nothing was accepted. The table
+of it all stands in docs/channels.md, and every test here holds its own cell of it; run with `-s` to print it anew.
 """
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from channels.base import ChannelError, Misconfigured, OutcomeUnknown, Receipt, Rejected, TryLater
-from channels.credentials import Security, SmtpCredentials, sandbox_credentials
-from domain.channel import Channel
+from channels.credentials import Credentials, Security, SmtpCredentials
 from domain.provider import ChannelsConfig
 from simulator.providers.faults import FaultKind, FaultRule
 from tests.channels.rig import (
+    APNS,
     QUICK,
     STEADY,
     Behaviour,
@@ -29,29 +33,50 @@ from tests.channels.rig import (
     a_server_that,
     adapters_for,
     an_outbound,
+    channel_of,
 )
 from tests.channels.rig import TOO_LONG_SECONDS as LONG
 
-SMS, EMAIL, PUSH = Channel.SMS, Channel.EMAIL, Channel.PUSH
-CHANNELS = [SMS, EMAIL, PUSH]
+SMS, EMAIL, PUSH = "sms", "email", "push"
+WAYS = [SMS, EMAIL, PUSH, APNS]
+TITLES = {SMS: "SMS (Twilio)", EMAIL: "e-mail (SMTP)", PUSH: "push (FCM)", APNS: "push (APNs)"}
 
-#: (channel, failure) -> outcome, filled by the tests and printed at the end.
+#: (way, failure) -> outcome, filled by the tests and printed at the end.
 TABLE: dict[tuple[str, str], str] = {}
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "channels.md"
+
+
+@cache
+def documented() -> dict[tuple[str, str], str]:
+    """The table in the documentation: (way, failure) -> outcome."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    head, *lines = re.findall(r"(?m)^\| (.+) \|$", text.partition("<!-- the contract -->")[2])
+    assert head.split(" | ")[1:] == [TITLES[way] for way in WAYS]
+    return {
+        (way, failure): outcome
+        for line in lines[1:]
+        for failure, *outcomes in [line.split(" | ")]
+        for way, outcome in zip(WAYS, outcomes, strict=True)
+        if outcome != "-"
+    }
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _table() -> Iterator[None]:
     yield
-    width = max((len(failure) for _, failure in TABLE), default=0)
-    rows = (f"{channel:<6} {failure:<{width}}  {outcome}" for (channel, failure), outcome in TABLE.items())
-    sys.stdout.write("\n" + "\n".join(rows) + "\n")
+    failures = dict.fromkeys(failure for _, failure in TABLE)
+    head = ["failure", *TITLES.values()]
+    rows = [head, ["---"] * len(head)]
+    rows += [[failure, *(TABLE.get((way, failure), "-") for way in WAYS)] for failure in failures]
+    sys.stdout.write("\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n")
 
 
 @dataclass(frozen=True)
 class Fault:
     """A fault of the sandbox and the error it must come out as; None: it is sent all the same."""
 
-    channel: Channel
+    way: str
     name: str
     rule: FaultRule
     outcome: type[ChannelError] | None
@@ -60,11 +85,11 @@ class Fault:
     opted_out: bool = False
 
     def __str__(self) -> str:
-        return f"{self.channel}-{self.name}"
+        return f"{self.way}-{self.name}"
 
 
 def fault(
-    channel: Channel,
+    way: str,
     name: str,
     kind: FaultKind,
     outcome: type[ChannelError] | None,
@@ -77,22 +102,22 @@ def fault(
     retire: bool = False,
     opted_out: bool = False,
 ) -> Fault:
-    rule = FaultRule(channel=on or channel.value, kind=kind, code=code, seconds=seconds, stage=stage)
-    return Fault(channel, name, rule, outcome, says, retire, opted_out)
+    rule = FaultRule(channel=on or way, kind=kind, code=code, seconds=seconds, stage=stage)
+    return Fault(way, name, rule, outcome, says, retire, opted_out)
 
 
 K = FaultKind
 FAULTS = [
     # every channel
-    *(fault(c, "slow answer", K.STALL_AFTER, None, seconds=0.2) for c in CHANNELS),
-    *(fault(c, "no answer in time, not accepted", K.STALL_BEFORE, OutcomeUnknown, seconds=LONG) for c in CHANNELS),
-    *(fault(c, "no answer in time, accepted", K.STALL_AFTER, OutcomeUnknown, seconds=LONG) for c in CHANNELS),
-    *(fault(c, "dropped before accepting", K.DROP_BEFORE, OutcomeUnknown) for c in CHANNELS),
-    *(fault(c, "dropped after accepting", K.DROP_AFTER, OutcomeUnknown) for c in CHANNELS),
-    *(fault(c, "garbage after accepting", K.GARBAGE_AFTER, OutcomeUnknown) for c in CHANNELS),
-    *(fault(c, "half an answer after accepting", K.HALF_AFTER, OutcomeUnknown) for c in CHANNELS),
-    *(fault(c, "server error before accepting", K.ERROR_BEFORE, OutcomeUnknown) for c in (SMS, PUSH)),
-    *(fault(c, "server error after accepting", K.ERROR_AFTER, OutcomeUnknown) for c in (SMS, PUSH)),
+    *(fault(c, "slow answer", K.STALL_AFTER, None, seconds=0.2) for c in WAYS),
+    *(fault(c, "no answer in time, not accepted", K.STALL_BEFORE, OutcomeUnknown, seconds=LONG) for c in WAYS),
+    *(fault(c, "no answer in time, accepted", K.STALL_AFTER, OutcomeUnknown, seconds=LONG) for c in WAYS),
+    *(fault(c, "dropped before accepting", K.DROP_BEFORE, OutcomeUnknown) for c in WAYS),
+    *(fault(c, "dropped after accepting", K.DROP_AFTER, OutcomeUnknown) for c in WAYS),
+    *(fault(c, "garbage after accepting", K.GARBAGE_AFTER, OutcomeUnknown) for c in WAYS),
+    *(fault(c, "half an answer after accepting", K.HALF_AFTER, OutcomeUnknown) for c in WAYS),
+    *(fault(c, "server error before accepting", K.ERROR_BEFORE, OutcomeUnknown) for c in (SMS, PUSH, APNS)),
+    *(fault(c, "server error after accepting", K.ERROR_AFTER, OutcomeUnknown) for c in (SMS, PUSH, APNS)),
     # Twilio's refusals
     fault(SMS, "number is dead", K.REFUSE, Rejected, code="21614", says="21614", retire=True),
     fault(SMS, "customer unsubscribed", K.REFUSE, Rejected, code="21610", says="21610", opted_out=True),
@@ -128,6 +153,19 @@ FAULTS = [
     fault(PUSH, "quota exceeded", K.REFUSE, TryLater, code="QUOTA_EXCEEDED", says="QUOTA_EXCEEDED"),
     fault(PUSH, "APNs key refused", K.REFUSE, Misconfigured, code="THIRD_PARTY_AUTH_ERROR"),
     fault(PUSH, "service unavailable", K.REFUSE, OutcomeUnknown, code="UNAVAILABLE", says="UNAVAILABLE"),
+    # APNs' refusals
+    fault(APNS, "token unregistered", K.REFUSE, Rejected, code="Unregistered", says="Unregistered", retire=True),
+    fault(APNS, "token misshapen", K.REFUSE, Rejected, code="BadDeviceToken", says="BadDeviceToken", retire=True),
+    fault(APNS, "token of another app", K.REFUSE, Rejected, code="DeviceTokenNotForTopic"),
+    fault(APNS, "topic is not ours", K.REFUSE, Misconfigured, code="BadTopic", says="BadTopic"),
+    fault(APNS, "payload too large", K.REFUSE, Misconfigured, code="PayloadTooLarge", says="PayloadTooLarge"),
+    fault(APNS, "provider token refused", K.REFUSE, Misconfigured, code="InvalidProviderToken"),
+    fault(APNS, "provider token expired", K.REFUSE, Misconfigured, code="ExpiredProviderToken"),
+    fault(APNS, "provider token renewed too often", K.REFUSE, TryLater, code="TooManyProviderTokenUpdates"),
+    fault(APNS, "device written to too often", K.REFUSE, TryLater, code="TooManyRequests", says="TooManyRequests"),
+    fault(APNS, "unheard-of refusal", K.REFUSE, Rejected, code="NewReason", says="NewReason"),
+    fault(APNS, "service unavailable", K.REFUSE, OutcomeUnknown, code="ServiceUnavailable", says="ServiceUnavailable"),
+    fault(APNS, "connection ended with GOAWAY", K.GOING_AWAY, OutcomeUnknown),
     # the token comes before the message, so nothing about it leaves the outcome open
     fault(PUSH, "grant refused", K.REFUSE, Misconfigured, on="token"),
     fault(PUSH, "token endpoint fails", K.ERROR_BEFORE, TryLater, on="token"),
@@ -138,6 +176,47 @@ FAULTS = [
 ]  # fmt: skip
 
 
+HTTP_ANSWERS = {
+    "silence after the request": Behaviour(b"\r\n\r\n", b"", hangs=True),
+    "half a head, then silence": Behaviour(b"\r\n\r\n", b"HTTP/1.1 201 Cre", hangs=True),
+    "half a head, then closed": Behaviour(b"\r\n\r\n", b"HTTP/1.1 201 Cre"),
+    "no HTTP at all": Behaviour(b"\r\n\r\n", b"220 this is a relay\r\n"),
+    "an answer without end": Behaviour(b"\r\n\r\n", b"HTTP/1.1 201 Created\r\n\r\n" + b"x" * 2**20, hangs=True),
+    "success without a body": Behaviour(b"\r\n\r\n", b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"),
+    "success that names no message": Behaviour(b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"),
+    "success that is a list": Behaviour(b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n[{}]"),
+    "success that is not UTF-8": Behaviour(b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xfe"),
+}
+GREETINGS = {
+    "no greeting": Behaviour(b"", b"", hangs=True),
+    "greeting refused for now": Behaviour(b"", b"421 busy\r\n"),
+    "greeting is garbage": Behaviour(b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+    "closed before EHLO is answered": Behaviour(b"", b"220 hello\r\n"),
+}
+
+#: Failures that are no fault of the sandbox, and whom they can strike.
+OTHERS: dict[str, list[str]] = {
+    "none": WAYS,
+    "connection refused": WAYS,
+    "time-out at connect": WAYS,
+    "certificate not trusted": WAYS,
+    "TLS handshake fails": WAYS,
+    "TLS handshake hangs": WAYS,
+    "wrong credentials": WAYS,
+    "cancelled before the first byte": WAYS,
+    "cancelled in flight": WAYS,
+    **{key: [SMS, PUSH] for key in HTTP_ANSWERS},
+    **{key: [EMAIL] for key in GREETINGS},
+    "greeting refused": [EMAIL],
+    "STARTTLS not trusted": [EMAIL],
+    "STARTTLS not offered": [EMAIL],
+}
+
+
+def pairs(failure: str) -> list[str]:
+    return OTHERS[failure]
+
+
 def run(folder: Path, story: Callable[[Rig], Awaitable[None]], config: ChannelsConfig = STEADY) -> None:
     async def told() -> None:
         async with a_rig(folder, config=config) as rig:
@@ -146,33 +225,73 @@ def run(folder: Path, story: Callable[[Rig], Awaitable[None]], config: ChannelsC
     asyncio.run(told())
 
 
-async def outcome_of(rig: Rig, channel: Channel, failure: str) -> Receipt | ChannelError:
+def elsewhere(rig: Rig, port: int, *, tls: bool = False) -> Credentials:
+    """The rig's credentials, for providers that are all on this port."""
+    credentials, base = rig.credentials, f"http{'s' if tls else ''}://127.0.0.1:{port}"
+    assert credentials.twilio
+    assert credentials.fcm
+    assert credentials.apns
+    return replace(
+        credentials,
+        twilio=replace(credentials.twilio, base_url=base),
+        fcm=replace(
+            credentials.fcm,
+            base_url=base,
+            service_account={**credentials.fcm.service_account, "token_uri": f"{base}/token"},
+        ),
+        smtp=SmtpCredentials("127.0.0.1", port, Security.TLS if tls else Security.NONE),
+        apns=replace(credentials.apns, port=port, trusted=None),
+    )
+
+
+async def outcome_of(rig: Rig, way: str, failure: str) -> Receipt | ChannelError:
     """Send one message, note what came of it, and hold the adapter to what its answer promises."""
-    outbound = an_outbound(channel)
+    outbound = an_outbound(way)
     started = asyncio.get_running_loop().time()
     try:
-        outcome: Receipt | ChannelError = await rig.adapters[channel].send(outbound)
+        outcome: Receipt | ChannelError = await rig.adapters[way].send(outbound)
     except ChannelError as error:
         outcome = error
     took = asyncio.get_running_loop().time() - started
     accepted = rig.accepted(outbound.contact_id)
-    name = type(outcome).__name__ if isinstance(outcome, ChannelError) else "sent"
-    TABLE[channel, failure] = f"{name:<15} accepted {accepted} time(s)"
     assert took < STEADY.sms.deadline.total_seconds(), "a deadline must bound the send"
     if isinstance(outcome, Receipt):
         assert accepted == 1
     elif not isinstance(outcome, OutcomeUnknown):
-        assert accepted == 0, f"{name} promises that nothing was sent"
+        assert accepted == 0, f"{type(outcome).__name__} promises that nothing was sent"
+    note(way, failure, word_for(outcome))
     return outcome
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
-def test_a_message_is_sent_once_with_a_receipt(channel: Channel, tmp_path: Path) -> None:
+def word_for(outcome: Receipt | ChannelError) -> str:
+    match outcome:
+        case Receipt():
+            return "sent"
+        case Rejected(retire_address=True):
+            return "Rejected, retired"
+        case Rejected(opted_out=True):
+            return "Rejected, opted out"
+    return type(outcome).__name__
+
+
+def note(way: str, failure: str, outcome: str) -> None:
+    TABLE[way, failure] = outcome
+    assert documented().get((way, failure)) == outcome, "docs/channels.md says otherwise: run with -s for its table"
+
+
+def test_the_table_in_the_documentation_has_these_failures_and_no_others() -> None:
+    tested = {(case.way, case.name) for case in FAULTS} | {(way, name) for name, ways in OTHERS.items() for way in ways}
+
+    assert documented().keys() == tested
+
+
+@pytest.mark.parametrize("way", pairs("none"))
+def test_a_message_is_sent_once_with_a_receipt(way: str, tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
-        outcome = await outcome_of(rig, channel, "none")
+        outcome = await outcome_of(rig, way, "none")
 
         assert isinstance(outcome, Receipt)
-        assert outcome.provider == rig.adapters[channel].name
+        assert outcome.provider == rig.adapters[way].name
         assert outcome.provider_ref == rig.world.outbox.shown[-1].ref
 
     run(tmp_path, story)
@@ -182,10 +301,10 @@ def test_a_message_is_sent_once_with_a_receipt(channel: Channel, tmp_path: Path)
 def test_a_failure_comes_out_as_the_one_error_that_is_true(case: Fault, tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
         if case.rule.channel != "token" and not case.rule.seconds:
-            await rig.adapters[case.channel].send(an_outbound(case.channel))  # so that it strikes a used connection
+            await rig.adapters[case.way].send(an_outbound(case.way))  # so that it strikes a used connection
         rig.world.faults.arm([case.rule])
 
-        outcome = await outcome_of(rig, case.channel, case.name)
+        outcome = await outcome_of(rig, case.way, case.name)
 
         assert type(outcome) is (case.outcome or Receipt)
         if case.code:
@@ -194,65 +313,50 @@ def test_a_failure_comes_out_as_the_one_error_that_is_true(case: Fault, tmp_path
         if isinstance(outcome, Rejected):
             assert (outcome.retire_address, outcome.opted_out) == (case.retire, case.opted_out)
         if not case.rule.seconds:
-            await _the_next_message_goes_out(rig, case.channel)
+            await _the_next_message_goes_out(rig, case.way)
 
     run(tmp_path, story, QUICK if case.rule.seconds and case.outcome else STEADY)
 
 
-async def _the_next_message_goes_out(rig: Rig, channel: Channel) -> None:
+async def _the_next_message_goes_out(rig: Rig, way: str) -> None:
     rig.world.faults.arm([])
-    outbound = an_outbound(channel)
-    receipt = await rig.adapters[channel].send(outbound)
+    outbound = an_outbound(way)
+    receipt = await rig.adapters[way].send(outbound)
 
     assert receipt.provider_ref == rig.world.outbox.shown[-1].ref, "an answer must never go to another message"
     assert rig.accepted(outbound.contact_id) == 1
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
-def test_nobody_listening_means_try_later(channel: Channel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", pairs("connection refused"))
+def test_nobody_listening_means_try_later(way: str, tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
-        credentials = sandbox_credentials(
-            http_url=f"http://127.0.0.1:{a_closed_port()}", smtp_url=f"smtp://127.0.0.1:{a_closed_port()}"
-        )
-        async with adapters_for(credentials) as adapters:
-            outcome = await outcome_of(replace(rig, adapters=adapters), channel, "connection refused")
+        async with adapters_for(elsewhere(rig, a_closed_port())) as adapters:
+            outcome = await outcome_of(replace(rig, adapters=adapters), way, "connection refused")
 
         assert type(outcome) is TryLater
 
     run(tmp_path, story)
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
-def test_a_connection_that_hangs_means_try_later(channel: Channel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", pairs("time-out at connect"))
+def test_a_connection_that_hangs_means_try_later(way: str, tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
-        async with a_port_that_never_answers() as port:
-            credentials = sandbox_credentials(http_url=f"http://127.0.0.1:{port}", smtp_url=f"smtp://127.0.0.1:{port}")
-            async with adapters_for(credentials, config=QUICK) as adapters:
-                outcome = await outcome_of(replace(rig, adapters=adapters), channel, "time-out at connect")
+        async with (
+            a_port_that_never_answers() as port,
+            adapters_for(elsewhere(rig, port), config=QUICK) as adapters,
+        ):
+            outcome = await outcome_of(replace(rig, adapters=adapters), way, "time-out at connect")
 
         assert type(outcome) is TryLater
 
     run(tmp_path, story)
 
 
-@pytest.mark.parametrize(
-    ("name", "behaviour"),
-    [
-        ("silence after the request", Behaviour(b"\r\n\r\n", b"", hangs=True)),
-        ("half a head, then silence", Behaviour(b"\r\n\r\n", b"HTTP/1.1 201 Cre", hangs=True)),
-        ("half a head, then closed", Behaviour(b"\r\n\r\n", b"HTTP/1.1 201 Cre")),
-        ("no HTTP at all", Behaviour(b"\r\n\r\n", b"220 this is a relay\r\n")),
-        ("an answer without end", Behaviour(b"\r\n\r\n", b"HTTP/1.1 201 Created\r\n\r\n" + b"x" * 2**20, hangs=True)),
-        ("success without a body", Behaviour(b"\r\n\r\n", b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")),
-        ("success that names no message", Behaviour(b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")),
-        ("success that is a list", Behaviour(b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n[{}]")),
-        ("success that is not UTF-8", Behaviour(b"\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xfe")),
-    ],
-)
-@pytest.mark.parametrize("channel", [SMS, PUSH])
-def test_an_answer_that_cannot_be_read_leaves_the_outcome_open(
-    channel: Channel, name: str, behaviour: Behaviour, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", HTTP_ANSWERS)
+@pytest.mark.parametrize("way", [SMS, PUSH])
+def test_an_answer_that_cannot_be_read_leaves_the_outcome_open(way: str, name: str, tmp_path: Path) -> None:
+    behaviour = HTTP_ANSWERS[name]
+
     async def story(rig: Rig) -> None:
         async with a_server_that(behaviour) as port:
             base = f"http://127.0.0.1:{port}"
@@ -262,30 +366,21 @@ def test_an_answer_that_cannot_be_read_leaves_the_outcome_open(
                 fcm=replace(rig.credentials.fcm, base_url=base),  # tokens still come from the sandbox
             )
             async with adapters_for(credentials, config=QUICK if behaviour.hangs else STEADY) as adapters:
-                outcome = await outcome_of(replace(rig, adapters=adapters), channel, name)
+                outcome = await outcome_of(replace(rig, adapters=adapters), way, name)
 
         assert type(outcome) is OutcomeUnknown
 
     run(tmp_path, story)
 
 
-@pytest.mark.parametrize(
-    ("name", "behaviour"),
-    [
-        ("no greeting", Behaviour(b"", b"", hangs=True)),
-        ("greeting refused for now", Behaviour(b"", b"421 busy\r\n")),
-        ("greeting is garbage", Behaviour(b"", b"HTTP/1.1 400 Bad Request\r\n\r\n")),
-        ("closed before EHLO is answered", Behaviour(b"EHLO", b"")),
-    ],
-)
-def test_a_relay_that_does_not_greet_means_try_later(name: str, behaviour: Behaviour, tmp_path: Path) -> None:
-    if name == "closed before EHLO is answered":
-        behaviour = Behaviour(b"", b"220 hello\r\n")
+@pytest.mark.parametrize("name", GREETINGS)
+def test_a_relay_that_does_not_greet_means_try_later(name: str, tmp_path: Path) -> None:
+    behaviour = GREETINGS[name]
 
     async def story(rig: Rig) -> None:
         async with a_server_that(behaviour) as port:
-            credentials = replace(rig.credentials, smtp=SmtpCredentials("127.0.0.1", port, Security.NONE))
-            async with adapters_for(credentials, config=QUICK if behaviour.hangs else STEADY) as adapters:
+            config = QUICK if behaviour.hangs else STEADY
+            async with adapters_for(elsewhere(rig, port), config=config) as adapters:
                 outcome = await outcome_of(replace(rig, adapters=adapters), EMAIL, name)
 
         assert type(outcome) is TryLater
@@ -295,44 +390,46 @@ def test_a_relay_that_does_not_greet_means_try_later(name: str, behaviour: Behav
 
 def test_a_relay_that_refuses_us_at_the_door_is_ours_to_mend(tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
-        async with a_server_that(Behaviour(b"", b"554 5.7.1 no service for you\r\n")) as port:
-            credentials = replace(rig.credentials, smtp=SmtpCredentials("127.0.0.1", port, Security.NONE))
-            async with adapters_for(credentials) as adapters:
-                outcome = await outcome_of(replace(rig, adapters=adapters), EMAIL, "greeting refused")
+        async with (
+            a_server_that(Behaviour(b"", b"554 5.7.1 no service for you\r\n")) as port,
+            adapters_for(elsewhere(rig, port)) as adapters,
+        ):
+            outcome = await outcome_of(replace(rig, adapters=adapters), EMAIL, "greeting refused")
 
         assert type(outcome) is Misconfigured
 
     run(tmp_path, story)
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
-def test_a_certificate_that_nobody_vouches_for_stops_the_provider(channel: Channel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", pairs("certificate not trusted"))
+def test_a_certificate_that_nobody_vouches_for_stops_the_provider(way: str, tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
-        async with a_server_that(
-            Behaviour(b"\r\n\r\n", b"", hangs=True), tls=a_self_signed_certificate(tmp_path)
-        ) as port:
-            credentials = replace(
-                sandbox_credentials(http_url=f"https://127.0.0.1:{port}", smtp_url="smtp://127.0.0.1"),
-                smtp=SmtpCredentials("127.0.0.1", port, Security.TLS),
-            )
-            async with adapters_for(credentials) as adapters:
-                outcome = await outcome_of(replace(rig, adapters=adapters), channel, "certificate not trusted")
+        tls = a_self_signed_certificate(tmp_path)
+        async with (
+            a_server_that(Behaviour(b"\r\n\r\n", b"", hangs=True), tls=tls) as port,
+            adapters_for(elsewhere(rig, port, tls=True)) as adapters,
+        ):
+            outcome = await outcome_of(replace(rig, adapters=adapters), way, "certificate not trusted")
 
         assert type(outcome) is Misconfigured
 
     run(tmp_path, story)
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
-def test_tls_to_a_server_without_it_means_try_later(channel: Channel, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "behaviour"),
+    [
+        ("TLS handshake fails", Behaviour(b"", b"220 plain words only\r\n")),
+        ("TLS handshake hangs", Behaviour(b"", b"", hangs=True)),
+    ],
+)
+@pytest.mark.parametrize("way", WAYS)
+def test_tls_that_cannot_be_had_means_try_later(way: str, name: str, behaviour: Behaviour, tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
-        async with a_server_that(Behaviour(b"", b"220 plain words only\r\n")) as port:
-            credentials = replace(
-                sandbox_credentials(http_url=f"https://127.0.0.1:{port}", smtp_url="smtp://127.0.0.1"),
-                smtp=SmtpCredentials("127.0.0.1", port, Security.TLS),
-            )
-            async with adapters_for(credentials) as adapters:
-                outcome = await outcome_of(replace(rig, adapters=adapters), channel, "TLS handshake fails")
+        async with a_server_that(behaviour) as port:
+            config = QUICK if behaviour.hangs else STEADY
+            async with adapters_for(elsewhere(rig, port, tls=True), config=config) as adapters:
+                outcome = await outcome_of(replace(rig, adapters=adapters), way, name)
 
         assert type(outcome) is TryLater
 
@@ -355,29 +452,36 @@ def test_starttls_that_cannot_be_had_stops_the_relay(offered: bool, tmp_path: Pa
     asyncio.run(told())
 
 
-@pytest.mark.parametrize("channel", [SMS, EMAIL])
-def test_wrong_credentials_stop_the_provider(channel: Channel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", pairs("wrong credentials"))
+def test_wrong_credentials_stop_the_provider(way: str, tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
-        assert rig.credentials.twilio
-        assert rig.credentials.smtp
+        known = rig.credentials
+        assert known.twilio
+        assert known.smtp
+        assert known.fcm
+        assert known.apns
+        stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = stranger.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         credentials = replace(
-            rig.credentials,
-            twilio=replace(rig.credentials.twilio, auth_token="not the token"),
-            smtp=replace(rig.credentials.smtp, username="lumen", password="wrong"),
+            known,
+            twilio=replace(known.twilio, auth_token="not the token"),
+            smtp=replace(known.smtp, username="lumen", password="wrong"),
+            fcm=replace(known.fcm, service_account={**known.fcm.service_account, "private_key": pem}),
+            apns=replace(known.apns, team_id="ANOTHER000"),
         )
         async with adapters_for(credentials) as adapters:
-            outcome = await outcome_of(replace(rig, adapters=adapters), channel, "wrong password")
+            outcome = await outcome_of(replace(rig, adapters=adapters), way, "wrong credentials")
 
         assert type(outcome) is Misconfigured
 
     run(tmp_path, story)
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
-def test_cancelled_before_the_first_byte_nothing_is_sent(channel: Channel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_cancelled_before_the_first_byte_nothing_is_sent(way: str, tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
-        outbound = an_outbound(channel)
-        sending = asyncio.create_task(rig.adapters[channel].send(outbound))
+        outbound = an_outbound(way)
+        sending = asyncio.create_task(rig.adapters[way].send(outbound))
         await asyncio.sleep(0)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -385,38 +489,36 @@ def test_cancelled_before_the_first_byte_nothing_is_sent(channel: Channel, tmp_p
         await asyncio.sleep(0.05)
 
         assert rig.accepted(outbound.contact_id) == 0
-        await rig.adapters[channel].send(outbound)
-        TABLE[channel, "cancelled before the first byte"] = "cancelled       accepted 0 time(s)"
+        await rig.adapters[way].send(outbound)
+        note(way, "cancelled before the first byte", "cancelled, nothing sent")
 
     run(tmp_path, story)
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
-def test_cancelled_in_flight_the_cancellation_comes_through_and_the_adapter_lives(
-    channel: Channel, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_cancelled_in_flight_the_cancellation_comes_through_and_the_adapter_lives(way: str, tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
-        rig.world.faults.arm([FaultRule(channel=channel.value, kind=K.STALL_AFTER, seconds=5, times=1)])
-        struck = an_outbound(channel)
-        sending = asyncio.create_task(rig.adapters[channel].send(struck))
+        rig.world.faults.arm([FaultRule(channel=way, kind=K.STALL_AFTER, seconds=5, times=1)])
+        struck = an_outbound(way)
+        sending = asyncio.create_task(rig.adapters[way].send(struck))
         while not rig.accepted(struck.contact_id):
             await asyncio.sleep(0.01)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
 
-        await _the_next_message_goes_out(rig, channel)
-        TABLE[channel, "cancelled in flight"] = "cancelled       accepted 1 time(s)"
+        await _the_next_message_goes_out(rig, way)
+        note(way, "cancelled in flight", "cancelled, may be sent")
 
     run(tmp_path, story)
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
-def test_a_wave_of_concurrent_sends_leaves_each_message_once(channel: Channel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_wave_of_concurrent_sends_leaves_each_message_once(way: str, tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
-        wave = [an_outbound(channel) for _ in range(50)]
+        wave = [an_outbound(way) for _ in range(50)]
 
-        receipts = await asyncio.gather(*(rig.adapters[channel].send(outbound) for outbound in wave))
+        receipts = await asyncio.gather(*(rig.adapters[way].send(outbound) for outbound in wave))
 
         assert len({receipt.provider_ref for receipt in receipts}) == 50
         assert {rig.accepted(outbound.contact_id) for outbound in wave} == {1}
@@ -424,13 +526,13 @@ def test_a_wave_of_concurrent_sends_leaves_each_message_once(channel: Channel, t
     run(tmp_path, story)
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
-def test_an_adapter_in_front_of_the_sandbox_says_so(channel: Channel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_an_adapter_in_front_of_the_sandbox_says_so(way: str, tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
-        adapter = rig.adapters[channel]
+        adapter = rig.adapters[way]
 
         assert adapter.is_sandbox
-        assert adapter.channel is channel
-        assert adapter.folds_repeats is (channel is PUSH)
+        assert adapter.channel is channel_of(way)
+        assert adapter.folds_repeats is (way in (PUSH, APNS))
 
     run(tmp_path, story)
