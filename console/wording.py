@@ -14,16 +14,22 @@ from rich.panel import Panel
 from rich.text import Text
 
 from config import settings as configuration
+from config.bundle import read_bundle
+from config.ladders import load_ladders
+from config.lenders import load_lenders
 from console.output import fail, print_json
+from console.phone import lines
 from domain.channel import Channel
 from domain.segments import Route, count
 from messages import checks, preview
 from messages.catalogue import Catalogue, Key
 from messages.checks import Finding
+from messages.fit import check_fit
 from messages.manifest import suggest
 from messages.preview import View
 from messages.rules import Severity
-from messages.source import read_folder
+from messages.source import read_folder, scan
+from worker.wiring import folders
 
 #: The shape of our JSON; a change that could break a reader raises it.
 SCHEMA = 1
@@ -42,7 +48,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, with a sc
 @templates_app.command("check")
 def check_command(folder: Folder = None, as_json: AsJson = False) -> None:
     """Hold every branch of every message against the rules of humane copy. Exit 1 when there is an error."""
-    findings = checks.check(_read(folder))
+    findings = _findings(folder)
     errors = sum(finding.severity is Severity.ERROR for finding in findings)
     if as_json:
         print_json({"schema": SCHEMA, "errors": errors, "findings": [_plain(finding) for finding in findings]})
@@ -82,10 +88,23 @@ def preview_command(
             Console().print(_drawn(key, each))
 
 
+def _findings(folder: Path | None) -> list[Finding]:
+    """What is wrong with the copy; with the copy in use, also how ladders and lenders fit it."""
+    config_dir, in_use = folders(configuration.load())
+    files, faults = scan(folder or in_use)
+    unread = {fault.file for fault in faults}
+    findings = [Finding("COPY", Severity.ERROR, each.file, each.line, each.problem, each.remedy) for each in faults]
+    findings += (finding for finding in checks.check(files) if finding.file not in unread)
+    catalogue, broken = checks.sound_part(files)
+    if folder is None and catalogue is not None and not broken and not faults:
+        ladders, lenders = (read_bundle(config_dir, in_use).under(name) for name in ("ladders", "lenders"))
+        findings += check_fit(catalogue, load_ladders(ladders), load_lenders(lenders))
+    return findings
+
+
 def _read(folder: Path | None) -> dict[str, str]:
     """Raises CopyError: the command line tells it in a sentence."""
-    packaged = Path(configuration.__file__).parents[1] / "templates"
-    return read_folder(folder or configuration.load().templates_dir or packaged)
+    return read_folder(folder or folders(configuration.load())[1])
 
 
 def _write(path: Path, text: str) -> None:
@@ -117,11 +136,11 @@ def _drawn(key: Key, shown: View) -> Group:
     """One message as a bubble or a sheet, with what it costs beneath."""
     rendered = shown.rendered
     is_short = rendered.channel in (Channel.SMS, Channel.PUSH)
-    body = Text(shown.reading)
-    if rendered.subject:
-        body = Text.assemble((rendered.subject, "bold"), "\n", body)
     title = f"{key[0]} · {key[1]} · {key[2]}"
     width = _PHONE_COLUMNS if is_short else _SHEET_COLUMNS
+    body = Text("\n".join(lines(shown.reading, width - 4)))
+    if rendered.subject:
+        body = Text.assemble((rendered.subject, "bold"), "\n", body)
     beneath = [preview.badge_of(shown.segments)] if shown.segments else []
     beneath.append(", ".join(shown.titles))
     panel = Panel(body, title=title, title_align="left", box=ROUNDED, width=width, padding=(0, 1))

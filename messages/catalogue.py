@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from domain.channel import Channel
 from domain.message import Rendered
-from messages import guard, language, locales, manifest, samples
+from messages import guard, language, locales, manifest, markup, samples
 from messages.facts import Facts
 from messages.fault import CopyError as CopyError
 from messages.fields import FIELDS, Getter, Medium
@@ -47,6 +48,11 @@ class Catalogue:
     def untried(cls, files: Mapping[str, str]) -> "Catalogue":
         """Compile only: for the checks, which try every piece on far more and say more about it."""
         return _Build(files).catalogue()
+
+    def without_last_look(self) -> "Catalogue":
+        """The same words for checks and previews, which say themselves what is wrong; never for sending."""
+        open = {key: replace(template, guard=guard.OFF) for key, template in self.templates.items()}
+        return Catalogue(self.messages, open, self.locales)
 
     def locale_for(self, message: str, channel: Channel, wanted: str) -> str | None:
         """The best locale of this copy that the customer reads, by the declared chain; None if there is none."""
@@ -116,6 +122,7 @@ class _Build:
             subject=subject,
             page=page,
             single_line=channel in _ONE_LINE,
+            required=tuple((field, FIELDS[field].get) for field in message.required if channel is not Channel.PUSH),
         )
 
     def _message_of(self, name: str) -> Message:
@@ -152,6 +159,7 @@ class _Build:
         shared = shared_words(self.files, channel, words.id)
         own = parts.get("html")
         if own is not None:
+            markup.check_page(own.body)
             return Page(language.compiled(language.parse(own.body, shared), own.body.file, html=True))
         if channel is not Channel.EMAIL:
             return None
@@ -165,6 +173,7 @@ class _Build:
 
     def _layout(self, locale: str) -> tuple[str, str, str]:
         text = self.files.get(_LAYOUT, "").replace("{{ locale }}", locale).strip()
+        markup.check_page(Source(_LAYOUT, text))
         pieces = re.split(r"\{\{ (?:preheader|words) \}\}", text)
         if len(pieces) != 3 or "{{" in "".join(pieces) or text.find("preheader }}") > text.find("words }}"):
             remedy = "It holds {{ locale }}, then {{ preheader }} once, then {{ words }} once, and no other field"

@@ -63,6 +63,17 @@ def _patterns(plain: str, reasons: frozenset[Reason]) -> Iterator[tuple[Reason, 
 #: Shapes remembered per piece of copy; a lender's fleet has a handful.
 _SHAPES_KEPT = 4096
 
+#: Characters and first words that a phrase may hold: most names have none of them, and cost no more than this look.
+_SUSPECT_HAN = frozenset(re.findall(r"[\u4e00-\u9fff]", "".join("".join(phrases) for phrases in CHINESE.values())))
+_SUSPECT_WORDS = frozenset(_ENGLISH)
+
+
+def in_a_name(name: str) -> tuple[Reason, ...]:
+    """Reasons that the customer's own name would be stopped for, were it not their name."""
+    if _SUSPECT_HAN.isdisjoint(name) and _SUSPECT_WORDS.isdisjoint(re.split(r"[ '-]", name.lower())):
+        return ()
+    return tuple(dict.fromkeys(hit.reason for hit in hits(name, STOPPED_AT_SEND)))
+
 
 @dataclass(frozen=True, slots=True)
 class Guard:
@@ -74,13 +85,19 @@ class Guard:
     """
 
     stopped: frozenset[Reason] = STOPPED_AT_SEND
+    is_off: bool = False
     _fit: set[Hashable] = field(default_factory=set, repr=False, compare=False)
 
-    def check(self, file: str, shape: Hashable, text: str, name: str) -> None:
-        """Raises CopyError naming the reason, never the text. A hit in the customer's own name is let pass."""
-        if shape in self._fit:
-            return
-        caught = self.caught(text.replace(name, "\ufffc") if name else text)
+    def knows(self, shape: Hashable) -> bool:
+        """Whether a text of this shape has been read and let pass."""
+        return shape in self._fit or self.is_off
+
+    def check(self, file: str, shape: Hashable, text: str, name: str, *, glance: str = "") -> None:
+        """Raises CopyError naming the reason, never the text. The customer's own name is not looked at here.
+
+        `glance` is what others can see over the customer's shoulder: subject, preheader, push.
+        """
+        caught = self.caught(_without(name, text)) or in_plain_sight(_without(name, glance))
         if caught is not None:
             raise CopyError(file, None, f"says what is never sent: {caught}", ADVICE[caught].suggestion)
         if len(self._fit) >= _SHAPES_KEPT:
@@ -90,6 +107,19 @@ class Guard:
     def caught(self, text: str) -> Reason | None:
         """The first reason to stop."""
         return next((hit.reason for hit in hits(text, self.stopped) if not hit.promised_not), None)
+
+
+#: For checks and previews, which say themselves what is wrong: never for sending.
+OFF = Guard(is_off=True)
+
+
+def in_plain_sight(glance: str) -> Reason | None:
+    """PRIVACY when a subject, preheader, push or sender's name gives a debt away."""
+    return next((hit.reason for hit in hits(glance, frozenset({Reason.PRIVACY}))), None)
+
+
+def _without(name: str, text: str) -> str:
+    return text.replace(name, "\ufffc") if name else text
 
 
 def guard_for(message: Message) -> Guard:

@@ -66,6 +66,7 @@ def page(files: Mapping[str, str], *, live: Mapping[str, str] | None = None, onl
     `live` are the files of the release that is live: what differs is shown. Copy that does not compile is listed.
     """
     catalogue, broken = sound_part(files)
+    catalogue = catalogue and catalogue.without_last_look()
     findings = broken if catalogue is None else check(files)
     body = [_head(findings)]
     if catalogue is not None:

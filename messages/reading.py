@@ -76,8 +76,14 @@ def is_everyday(character: str, *, traditional: bool) -> bool:
 
 
 def in_script(character: str, *, traditional: bool) -> bool:
-    """Whether the character belongs to the script at all, everyday or not."""
-    return bool(_encoded(character, "big5" if traditional else "gb2312"))
+    """Whether the character belongs to the script at all, everyday or not.
+
+    Big5's second level also holds old forms that only simplified text uses today (确, 体): everyday there, rare here.
+    """
+    if not traditional:
+        return bool(_encoded(character, "gb2312"))
+    everyday_elsewhere = is_everyday(character, traditional=False) and not is_everyday(character, traditional=True)
+    return bool(_encoded(character, "big5")) and not everyday_elsewhere
 
 
 def _encoded(character: str, encoding: str) -> bytes:

@@ -1,12 +1,12 @@
 """The rules of humane copy, C01 to C24 of the research notes (section 7.2), each over one rendered text.
 
-A rule yields what it finds; `needle` is the piece of text to look for when the place is shown.
-C24 (an automated voice says that it is one) has no medium here: every call is made by a person.
+A rule yields what it finds; `needle` is the piece of text to look for when the place is shown. Which rules bind a
+message depends on its purpose: a reminder must state the debt, a survey may not.
 """
 
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -21,7 +21,7 @@ from messages import reading
 from messages.facts import Facts
 from messages.fields import FIELDS
 from messages.guard import Hit, hits
-from messages.manifest import Message
+from messages.manifest import Message, Speaker
 from messages.phrases import ADVICE, STOPPED_AT_SEND, Reason
 from messages.template import Template
 
@@ -128,8 +128,17 @@ def _states_due_date(look: Look) -> Iterator[Found]:
         yield _error("C04", f"is vague about time: {vague.group()!r}", "Give the date", vague.group())
 
 
+def _states_required_facts(look: Look) -> Iterator[Found]:
+    """What message.toml calls required is in every text, whichever branch was taken."""
+    whole = f"{look.rendered.subject or ''}\n{look.body}"
+    for fact in look.message.required:
+        value = look.value(fact)
+        if look.channel is not Channel.PUSH and value and value not in whole:
+            yield _error("FACTS", f"does not state {fact!r}, which message.toml requires", f"Show {{{{ {fact} }}}}")
+
+
 _ADDRESS = re.compile(r"(?:https?://)?(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}(?:/[\w./~%?&=-]*)?")
-_SHORTENERS = ("bit.ly", "t.co", "tinyurl.com", "goo.gl", "is.gd", "ow.ly", "t.cn", "url.cn", "dwz.cn", "suo.im")
+SHORTENERS = ("bit.ly", "t.co", "tinyurl.com", "goo.gl", "is.gd", "ow.ly", "t.cn", "url.cn", "dwz.cn", "suo.im")
 
 
 def _pays_by_an_official_way(look: Look) -> Iterator[Found]:
@@ -141,7 +150,7 @@ def _links_are_official(look: Look) -> Iterator[Found]:
     allowed = {look.value("pay_url"), look.value("help_url")}
     for found in _ADDRESS.finditer(look.body):
         address = found.group().rstrip(".,")
-        if address.lower().removeprefix("https://").startswith(_SHORTENERS):
+        if address.lower().removeprefix("https://").startswith(SHORTENERS):
             yield _error("C05", "uses a link shortener", "Use {{ pay_url }} or {{ help_url }}", address)
         elif address not in allowed:
             yield _error("C05", f"has a link of its own: {address}", "Use {{ pay_url }} or {{ help_url }}", address)
@@ -372,12 +381,55 @@ def _rises_no_faster_than_its_stage(look: Look) -> Iterator[Found]:
             yield _warning("TONE", problem, f"Keep it for {stage}", found.group())
 
 
+_MACHINE = re.compile(
+    r"\b(?:automated|automatic|recorded (?:voice|message)|virtual assistant|computer|chatbot|bot)\b"
+    r"|自动|自動|智能(?:语音|客服)|智慧(?:語音|客服)|机器人|機器人|虚拟助手|虛擬助理",
+    re.IGNORECASE,
+)
+
+
+def _machine_says_so(look: Look) -> Iterator[Found]:
+    spoken = look.channel in (Channel.CALL, Channel.SOCIAL) and look.message.spoken_by is Speaker.MACHINE
+    if spoken and not _MACHINE.search(look.body):
+        yield _error(
+            "C24", "a machine speaks and does not say that it is one", "Begin with 'This is an automated call'"
+        )
+
+
+def _is_no_reminder_in_disguise(look: Look) -> Iterator[Found]:
+    """What is not about a debt does not bring it up, however kindly."""
+    for fact in ("amount", "due_on", "pay_url"):
+        if look.value(fact) in look.body:
+            problem = f"is for {look.message.purpose} and shows {fact!r}"
+            yield _error("PURPOSE", problem, "Leave it to a reminder", look.value(fact))
+
+
+def _confirms_the_stop(look: Look) -> Iterator[Found]:
+    if not _STOPPED.search(look.body):
+        yield _error("PURPOSE", "does not confirm that messages stop", "Say what has stopped, and from when")
+
+
+_STOPPED = re.compile(
+    r"\b(?:no (?:more|further)|stopped|will not (?:send|write|text|call)|unsubscribed)\b"
+    r"|不再|已(?:退订|退訂|停止|取消)|不会再|不會再",
+    re.IGNORECASE,
+)
+
+
+def _rests_on_a_law(look: Look) -> Iterator[Found]:
+    if look.message.legal_basis is None:
+        yield _error(
+            "PURPOSE", "is a statutory notice without a legal basis", 'Add legal_basis = "..." to message.toml'
+        )
+
+
 Rule = Callable[[Look], Iterator[Found]]
 
 #: For every message, whatever it is for.
 ALWAYS: tuple[Rule, ...] = (
     _names_sender, _links_are_official, _keeps_the_debt_out_of_sight, _shows_no_long_numbers, _speaks_no_evil,
     _says_it_plainly, _does_not_shout, _reads_easily, _fits_two_segments, _speaks_the_customers_language,
+    _states_required_facts, _machine_says_so,
 )  # fmt: skip
 
 #: For reminders of what is owed, on every medium that carries facts (a push does not).
@@ -388,6 +440,24 @@ REMINDERS: tuple[Rule, ...] = (
 )  # fmt: skip
 
 
+#: What else binds a text, by what it is for. Only a reminder is barred from selling by C20; a reward is an offer.
+BY_PURPOSE: Mapping[Purpose, tuple[Rule, ...]] = {
+    Purpose.REMINDER: REMINDERS,
+    Purpose.STATUTORY_NOTICE: (
+        _rests_on_a_law, _says_why, _states_amount, _states_due_date, _offers_a_way_out, _takes_corrections,
+        _names_a_person, _sells_nothing, _consequences_are_facts, _asks_for_one_thing,
+        _rises_no_faster_than_its_stage,
+    ),
+    Purpose.REPLY: (_sells_nothing, _consequences_are_facts),
+    Purpose.REQUESTED_CALLBACK: (_sells_nothing, _consequences_are_facts),
+    Purpose.OPTOUT_CONFIRMATION: (_confirms_the_stop, _is_no_reminder_in_disguise, _sells_nothing),
+    Purpose.SERVICE: (_sells_nothing, _consequences_are_facts, _asks_for_one_thing),
+    Purpose.EDUCATION: (_is_no_reminder_in_disguise, _says_how_to_stop, _sells_nothing),
+    Purpose.REWARD: (_is_no_reminder_in_disguise, _says_how_to_stop, _consequences_are_facts, _asks_for_one_thing),
+    Purpose.SURVEY: (_is_no_reminder_in_disguise, _says_how_to_stop, _sells_nothing, _asks_for_one_thing),
+}  # fmt: skip
+
+
 def rules_for(message: Message, channel: Channel) -> tuple[Rule, ...]:
-    with_facts = message.purpose is Purpose.REMINDER and channel is not Channel.PUSH
-    return ALWAYS + REMINDERS if with_facts else ALWAYS
+    """The rules that bind a text. A push says nothing of what it is about, so it has no facts to ask for."""
+    return ALWAYS if channel is Channel.PUSH else ALWAYS + BY_PURPOSE[message.purpose]

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from typing import TypeVar
 
 from domain.ladder import Stage
-from domain.money import MAX_MINOR
+from domain.money import MAX_MINOR, Money
 from messages.facts import MAX_DEBTS, Debt, Facts
 from messages.manifest import Message
 
 _AS_OF = date(2026, 7, 6)
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +42,38 @@ class Sample:
 
 
 def ordinary(message: Message, locale: str) -> Facts:
-    """One debt of one customer, in the middle of the message's days."""
-    person = _PEOPLE.get(locale) or _PEOPLE["en"]
-    days = sum(message.days) // 2
+    """One debt of one customer, early in the message's days: the samples of its message.toml, made up where it has
+    none."""
+    person = _person(locale)
+    owed = _sample(Money, message, "amount", locale, Money(person.balance_minor, person.currency))
+    as_of = _sample(date, message, "as_of", locale, _AS_OF)
+    first, last = message.days
+    due_on = _sample(date, message, "due_on", locale, as_of - timedelta(days=min(first + 1, last)))
+    ref, product = _sample(str, message, "ref", locale, "4821"), _sample(str, message, "product", locale, "card")
     return Facts(
-        customer_name=person.name, brand=person.brand,
-        debts=(Debt("4821", "card", person.balance_minor, person.currency, _AS_OF - timedelta(days=days)),),
-        days_past_due=days, as_of=_AS_OF, help_phone=person.help_phone, help_hours=person.help_hours,
-        pay_url="northbank.example/pay", help_url="northbank.example/help", opt_out=True,
-    )  # fmt: skip
+        customer_name=_sample(str, message, "name", locale, person.name),
+        brand=_sample(str, message, "brand", locale, person.brand),
+        debts=(Debt(ref, product, owed.amount_minor, owed.currency, due_on),),
+        days_past_due=(as_of - due_on).days,
+        as_of=as_of,
+        help_phone=_sample(str, message, "help_phone", locale, person.help_phone),
+        help_hours=_sample(str, message, "help_hours", locale, person.help_hours),
+        pay_url=_sample(str, message, "pay_url", locale, "northbank.example/pay"),
+        help_url=_sample(str, message, "help_url", locale, "northbank.example/help"),
+        opt_out=True,
+        offers=("plan", "pause"),
+    )
+
+
+def _person(locale: str) -> _Person:
+    language = locale.split("-")[0]
+    same = (person for at, person in _PEOPLE.items() if at.split("-")[0] == language)
+    return _PEOPLE.get(locale) or next(same, _PEOPLE["en"])
+
+
+def _sample(kind: type[Value], message: Message, field: str, locale: str, otherwise: Value) -> Value:
+    given = message.sample(field, locale)
+    return given if isinstance(given, kind) else otherwise
 
 
 def branches(message: Message, locale: str) -> tuple[Sample, ...]:
@@ -65,11 +91,12 @@ def branches(message: Message, locale: str) -> tuple[Sample, ...]:
         Sample("a pause only", replace(one, offers=("pause",))),
         Sample("no offers", replace(one, offers=())),
         Sample("no opt-out line", replace(one, opt_out=False)),
-        Sample("last year", replace(one, debts=(replace(first, due_on=date(2025, 12, 30)),))),
+        Sample("last year", replace(one, debts=(replace(first, due_on=date(one.as_of.year - 1, 12, 30)),))),
     )
     if message.stage not in (Stage.MIDDLE, Stage.FINAL):
         return made
-    deadline, report = _AS_OF + timedelta(days=14), _AS_OF + timedelta(days=30)
+    deadline = _sample(date, message, "deadline_on", locale, one.as_of + timedelta(days=14))
+    report = _sample(date, message, "report_on", locale, one.as_of + timedelta(days=30))
     return (
         *made,
         Sample("a deadline", replace(one, deadline_on=deadline)),
@@ -79,7 +106,7 @@ def branches(message: Message, locale: str) -> tuple[Sample, ...]:
 
 
 def edges(message: Message, locale: str) -> tuple[Sample, ...]:
-    """What can come in and should still come out well."""
+    """What can come in and should still come out well. A balance of zero cannot: `Facts` refuses it."""
     one = ordinary(message, locale)
     first = one.debts[0]
     names = {
@@ -93,9 +120,18 @@ def edges(message: Message, locale: str) -> tuple[Sample, ...]:
     return (
         *(Sample(title, replace(one, customer_name=name)) for title, name in names.items()),
         Sample("the smallest amount", replace(one, debts=(replace(first, balance_minor=1),))),
+        Sample("an amount without cents", replace(one, debts=(replace(first, balance_minor=100_000),))),
         Sample("a huge amount", replace(one, debts=(replace(first, balance_minor=MAX_MINOR),))),
         Sample("many debts", replace(one, debts=(first,) * MAX_DEBTS)),
+        Sample("its first day", _on_day(one, message.days[0])),
+        Sample("its last day", _on_day(one, message.days[1])),
+        Sample("zero days late", _on_day(one, 0)),
     )
+
+
+def _on_day(one: Facts, days_past_due: int) -> Facts:
+    due_on = one.as_of - timedelta(days=days_past_due)
+    return replace(one, debts=(replace(one.debts[0], due_on=due_on),), days_past_due=days_past_due)
 
 
 def all_samples(message: Message, locale: str) -> tuple[Sample, ...]:

@@ -32,8 +32,9 @@ _NEEDS_SUBJECT = (Channel.EMAIL, Channel.PUSH)
 
 _NAME = re.compile(r"(?P<channel>[a-z]+)\.(?P<locale>[A-Za-z]{2,3}(?:-[A-Za-z0-9]+)*)\.(?P<ending>[a-z]+)")
 _MESSAGE = re.compile(r"[a-z][a-z0-9_]{1,40}")
-_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ufffd\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_INVISIBLE = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f\\ufffd\\u200b\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]")
+_INVISIBLE = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f\\u00ad\\u200b\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ufeff\\ufffd]"
+)
 _FRONT = re.compile(r"---[ \t]*\n(?P<lines>.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 
 
@@ -50,22 +51,41 @@ class CopyFile:
 
 
 def read_folder(folder: Path) -> dict[str, str]:
-    """Every file of a folder of copy by its path in it. Raises CopyError for one not UTF-8 or too large."""
+    """Every file of a folder of copy by its path in it. Raises CopyError for the first not UTF-8 or too large."""
+    files, faults = scan(folder)
+    if faults:
+        raise faults[0]
+    return files
+
+
+def scan(folder: Path) -> tuple[dict[str, str], list[CopyError]]:
+    """The files that can be read, and what is wrong with each of the others. Raises CopyError for no folder of copy."""
     if not folder.is_dir():
         raise CopyError(str(folder), None, "is no folder", "Name the folder that holds the messages")
     files: dict[str, str] = {}
+    faults: list[CopyError] = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_dir() or path.name == "README.md" or any(part.startswith((".", "__")) for part in name.split("/")):
             continue
-        if path.is_symlink():
-            raise CopyError(name, None, "is a link to another place", "Put the file itself here")
+        try:
+            files[name] = _read(path, name)
+        except CopyError as fault:
+            faults.append(fault)
+        if len(files) + len(faults) > MAX_FILES:
+            raise CopyError(str(folder), None, f"holds more than {MAX_FILES} files", "Name the folder of the messages")
+    return files, faults
+
+
+def _read(path: Path, name: str) -> str:
+    if path.is_symlink():
+        raise CopyError(name, None, "is a link to another place", "Put the file itself here")
+    try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise CopyError(name, None, "is larger than 64 KB", "Copy is short: a paste went wrong, take it back")
-        files[name] = decode(name, path.read_bytes())
-        if len(files) > MAX_FILES:
-            raise CopyError(str(folder), None, f"holds more than {MAX_FILES} files", "Name the folder of the messages")
-    return files
+        return decode(name, path.read_bytes())
+    except OSError as error:
+        raise CopyError(name, None, f"cannot be read: {error.strerror}", "Look at the file's permissions") from None
 
 
 def decode(name: str, data: bytes) -> str:

@@ -1,5 +1,6 @@
 """One piece of copy, compiled: from facts to the words as they leave."""
 
+import html
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from domain.message import Rendered
 from messages.facts import BadFacts, Facts
 from messages.fault import CopyError
 from messages.fields import Getter, Medium
-from messages.guard import Guard
+from messages.guard import Guard, in_a_name
 from messages.language import Compiled
 
 #: Characters that a medium may carry; a longer text is a fault of the copy, not of the customer.
@@ -77,29 +78,44 @@ class Template:
     subject: Compiled | None
     page: Page | None
     single_line: bool
+    required: tuple[tuple[str, Getter], ...] = ()
 
     def render(self, facts: Facts, channel: Channel) -> Rendered:
         """Fill it in and look at the result once more. Raises CopyError; no customer's data is part of the error."""
         values = self.values(facts)
+        name = values.get("name", "")
         text = "" if self.text is None else _tidy(self.text.fill(values), single_line=self.single_line)
         subject = None if self.subject is None else _tidy(self.subject.fill(values), single_line=True)
-        html = None if self.page is None else self.page.render(values)
-        self._check_length(text, subject, html)
+        page = None if self.page is None else self.page.render(values)
+        self._check_length(text, subject, page)
         shape = self.shape(values)
-        self.guard.check(self.file, shape, f"{subject or ''}\n{text or html}", values.get("name", ""))
-        return Rendered(channel, self.locale, text, subject, html)
+        if not self.guard.knows(shape):
+            glance = self._glance(values, subject, text)
+            self.guard.check(self.file, shape, f"{subject or ''}\n{text or page}", name, glance=glance)
+        return Rendered(channel, self.locale, text, subject, page, in_a_name(name) if name else ())
+
+    def _glance(self, values: Mapping[str, Any], subject: str | None, text: str) -> str:
+        """What others can see without opening it."""
+        preheader = self.page.preheader if self.page else None
+        seen = [subject or "", html.unescape(preheader.fill(values)) if preheader else ""]
+        return "\n".join([*seen, text] if self.channel is Channel.PUSH else seen)
 
     def values(self, facts: Facts) -> dict[str, Any]:
         """The fields that this copy uses, written for its locale and medium."""
         medium = self.medium
         try:
-            return {field: get(facts, medium) for field, get in self.getters}
+            values = {field: get(facts, medium) for field, get in self.getters}
         except BadFacts as error:
             raise CopyError(self.file, None, str(error), "Correct the lender's file") from None
+        for field, get in self.required:
+            if not get(facts, medium):
+                problem = f"the required fact {field!r} is not known"
+                raise CopyError(self.file, None, problem, "Send another message, or give the fact in the lender's file")
+        return values
 
-    def _check_length(self, text: str, subject: str | None, html: str | None) -> None:
+    def _check_length(self, text: str, subject: str | None, page: str | None) -> None:
         limit = LIMITS[self.channel]
-        too_long = len(text) > limit or (html is not None and len(html) > limit * _PAGE_FACTOR)
+        too_long = len(text) > limit or (page is not None and len(page) > limit * _PAGE_FACTOR)
         if too_long or (subject is not None and len(subject) > _SUBJECT_LIMIT):
             raise CopyError(self.file, None, f"comes out longer than {self.channel} may be", "Shorten the words")
 

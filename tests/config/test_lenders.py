@@ -41,7 +41,7 @@ def test_a_small_balance_takes_the_gentler_ladder_and_the_bound_belongs_to_the_o
         ('id = "lantern"', 'id = "lamp"', "must be the file's own name"),
         ('zh-Hant = "明燈銀行"', 'Chinese = "明燈銀行"', r"brand\.Chinese: not a locale"),
         ('zh-Hant = "明燈銀行"', "", r"help\.hours: needs the same locales as brand"),
-        ('sms = "LANTERN"', 'sms = "LANTERNBANKTAIWAN"', r"senders\.sms"),
+        ('sms = "68101"', 'sms = "LANTERNBANKTAIWAN"', r"senders\.sms"),
         ("notice@lantern.example", "notice", r"senders\.email"),
         ("Lantern Bank <notice", "Lantern\\r\\nBcc: x@y.example <notice", r"senders\.email"),
         ("https://lantern.example/pay", "http://lantern.example/pay", r"pay\.url"),

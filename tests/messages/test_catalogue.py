@@ -49,8 +49,8 @@ def test_an_sms_says_who_what_when_and_what_to_do() -> None:
 
     assert text == (
         "Hi Ana Silva, this is Northbank. As of 6 July, your card payment of EUR 84.20, due on 4 July, has not come in."
-        " To pay: northbank.example/pay. Money tight? Reply PLAN or call 0800 0100 to move the date or"
-        " split it. Paid? Nothing to do. Not yours? Tell us. Reply STOP to end texts."
+        " To pay: northbank.example/pay. Money tight? Reply PLAN or call 0800 0100 (Mon-Fri 9-17) to move"
+        " the date or split it. Paid? Nothing to do. Not yours? Tell us. Reply STOP to end texts."
     )
 
 
@@ -181,8 +181,8 @@ def test_what_is_no_markup_is_shown_as_it_is_written() -> None:
 
     made = catalogue.render("first_notice", Channel.EMAIL, "en", facts(brand="Smith & Sons"))
 
-    assert "this is Smith & Sons" in made.text
-    assert "this is Smith &amp; Sons" in (made.html or "")
+    assert "This is Smith & Sons" in made.text
+    assert "This is Smith &amp; Sons" in (made.html or "")
     assert "2 &lt; 3 &amp; so on" in (made.html or "")
     assert made.subject == "A note from Smith & Sons: something may have slipped by"
 

@@ -161,7 +161,7 @@ def test_words_of_law_pass_only_in_a_final_message_that_somebody_approved() -> N
     path = "specialist/call.en.md"
     with_law = shipped()[path].replace("## Before anything else", "The court may be asked.\n\n## Before anything else")
     manifest = only("specialist")["specialist/message.toml"]
-    approved = 'legal_approved_by = "A. Jurist"\n' + manifest
+    approved = 'legal_approved_by = "A. Jurist"\nlegal_basis = "the contract, section 9"\n' + manifest
 
     def severities(files: dict[str, str]) -> set[Severity]:
         return {finding.severity for finding in check(files) if "'court'" in finding.problem}

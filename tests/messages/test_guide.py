@@ -4,7 +4,7 @@ import inspect
 import re
 
 from domain.channel import Channel
-from messages import checks, preview, rules
+from messages import checks, fit, preview, rules
 from messages.catalogue import Catalogue
 from messages.fields import FIELDS
 from messages.phrases import ADVICE
@@ -21,14 +21,14 @@ def test_every_field_is_explained_in_both_languages() -> None:
 
 
 def test_every_rule_that_can_be_found_is_explained_in_both_languages() -> None:
-    source = inspect.getsource(rules) + inspect.getsource(checks)
+    source = inspect.getsource(rules) + inspect.getsource(checks) + inspect.getsource(fit)
     known = set(re.findall(r'(?:Finding|_error|_warning)\(\s*"([A-Z0-9]+)"', source)) | {
         advice.rule for advice in ADVICE.values()
     }
 
     assert known >= {"C01", "C23", "TONE", "BRANCH"}
     for half in (ENGLISH, CHINESE):
-        assert {f"C{number:02}" for number in range(1, 25)} | known <= set(re.findall(r"\b(C\d\d|[A-Z]{4,6})\b", half))
+        assert {f"C{number:02}" for number in range(1, 25)} | known <= set(re.findall(r"\b(C\d\d|[A-Z]{4,7})\b", half))
 
 
 def test_the_pictures_show_what_a_preview_draws() -> None:
