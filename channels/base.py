@@ -46,7 +46,7 @@ class TryLater(ChannelError):
 
 
 class HeldBack(ChannelError):
-    """Of our own will it never went to the provider, for now: it costs no attempt. `after` is when to judge it again."""
+    """Of our own will it did not go, for now, and nothing was sent: it costs no attempt. `after`: judge it again."""
 
     def __init__(self, code: str, after: timedelta) -> None:
         Exception.__init__(self, code, after)
@@ -67,8 +67,8 @@ class Outbound:
     """One message on its way. `to` is the clear address; `valid_for` cuts the provider's own queueing to the window.
 
     `sender` is the lender's sender for this channel (a number, a mailbox); `collapse_key` folds repeats where the
-    provider can; `unsubscribe_url` is for e-mail's one-click header, None elsewhere. `provider` is the one chosen where a
-    channel has several.
+    provider can; `unsubscribe_url` is for e-mail's one-click header, None elsewhere. `provider` is the one
+    chosen where a channel has several.
     """
 
     contact_id: UUID

@@ -115,7 +115,7 @@ def _routes(file: _File, name: str) -> Routes:
     seen: set[str] = set()
     for route in (route for several in routes.values() for route in several):
         if route.name in seen:
-            raise BadChannels(f"{name}: {route.channel}.providers.{route.name}: another channel has a provider so named")
+            raise BadChannels(f"{name}: {route.channel}.providers.{route.name}: another channel has that name")
         seen.add(route.name)
     return routes
 

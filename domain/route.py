@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from domain.channel import Channel
 
 #: What a provider's weight is when the file names none. Only its share of the channel's sum matters.
 USUAL_WEIGHT = 100
-
-_NONE: Mapping[str, "Rate"] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +41,8 @@ class Limits:
 
     in_all: Rate | None = None
     per_sender: Rate | None = None
-    senders: Mapping[str, Rate] = field(default=_NONE)
-    countries: Mapping[str, Rate] = field(default=_NONE)
+    senders: Mapping[str, Rate] = field(default_factory=dict)
+    countries: Mapping[str, Rate] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.in_all or self.per_sender or self.senders or self.countries)
