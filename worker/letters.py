@@ -157,6 +157,8 @@ def _compose(
         to = key.open(choice.reach.sealed).decode()
         facts = facts_of(scene, row, covered, choice.locale, name=key.open(row.name_sealed or b"").decode())
         rendered = scene.release.catalogue.render(step.message, choice.channel, choice.locale, facts)
+        if rendered.warnings:  # by the customer's own name: it is sent all the same
+            log.warning("name_reads_like", why=list(rendered.warnings), message=step.message, account_id=row.account_id)
         return key.seal(facts.to_json()), to, rendered
     except Unsealable:
         return KEY_DESTROYED
