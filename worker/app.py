@@ -16,6 +16,9 @@ FEEDBACK = "feedback"
 MAINTENANCE = "maintenance"
 QUEUES = (*(channel.value for channel in CHANNEL_QUEUES), FEEDBACK, MAINTENANCE)
 
+#: Before every key of ours: a private corner, since the shortest visibility timeout of a broker wins.
+KEY_PREFIX = "duly:"
+
 
 def celery_settings() -> dict[str, Any]:
     """Celery's settings; read when first needed, since they start the embedded engines if those are to be used."""
@@ -35,7 +38,7 @@ def celery_settings() -> dict[str, Any]:
             "socket_keepalive": True,
             "health_check_interval": 10,
             "queue_order_strategy": "round_robin",
-            "global_keyprefix": "duly:",  # a private corner: the shortest visibility timeout of a broker wins
+            "global_keyprefix": KEY_PREFIX,
         },
         # Nobody waits for an answer; the ledger is where answers are.
         "result_backend": None,
