@@ -38,8 +38,8 @@ check: $(READY) ## lint, formatting and types
 bench: $(READY) ## measure, beside what it is compared to, in one run (bench/results/latest.json)
 	$(BIN)/python -m bench
 
-chaos: $(READY) ## kill workers at the worst moments, and let the sandbox count what was sent
-	$(BIN)/pytest tests/chaos
+chaos: $(READY) ## harm a true fleet in every way we know; MINUTES=30 [SEED=1] for a storm of random faults (docs/chaos.md)
+	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(ROUND),--round $(ROUND))
 
 clean: ## remove what was built; .duly (the data) stays
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/results
