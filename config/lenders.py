@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from config.files import ConfigError, Strict, read_toml, toml_files
-from domain.lender import LadderChoice, Lender, OfferTerms
+from domain.lender import LadderChoice, Lender, LenderProvider, OfferTerms
 from domain.money import BadMoney, parse_major
 from domain.purpose import Actor
 
@@ -60,6 +60,11 @@ class _Choice(Strict):
     below: str | None = None
 
 
+class _Provider(Strict):
+    weight: Annotated[int, Field(ge=1, le=1000)]
+    sender: Text | None = None
+
+
 class _File(Strict):
     id: Id
     actor: Actor
@@ -72,6 +77,7 @@ class _File(Strict):
     pay: _Pay
     offers: _Offers = _Offers()
     dates: _Dates = _Dates()
+    providers: Mapping[str, _Provider] = {}
     ladder: Annotated[tuple[_Choice, ...], Field(min_length=1)]
 
 
@@ -101,6 +107,9 @@ def _lender(stem: str, text: str) -> Lender:
         raise ConfigError(f"{name}: help.hours: needs the same locales as brand: {', '.join(file.brand)}")
     if not _SMS_SENDER.fullmatch(file.senders.sms):
         raise ConfigError(f"{name}: senders.sms: write +15550100, a short code, or up to 11 letters and digits")
+    for key, each in file.providers.items():
+        if each.sender is not None and not (_SMS_SENDER.fullmatch(each.sender) or _EMAIL.fullmatch(each.sender)):
+            raise ConfigError(f"{name}: providers.{key}.sender: write it as under [senders]")
     if not _EMAIL.fullmatch(file.senders.email):
         raise ConfigError(f"{name}: senders.email: write Name <mail@lender.example>")
     return Lender(
@@ -119,6 +128,7 @@ def _lender(stem: str, text: str) -> Lender:
         offers=tuple(_offers(file, name)),
         deadline_day=file.dates.deadline_day,
         report_day=file.dates.report_day,
+        providers={key: LenderProvider(each.weight, each.sender) for key, each in file.providers.items()},
     )
 
 

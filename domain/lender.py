@@ -1,7 +1,7 @@
 """A lender: the creditor or brand in whose name we write, or an agency acting for one."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from domain.purpose import Actor
@@ -35,6 +35,14 @@ class OfferTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class LenderProvider:
+    """What a lender wants of one of a channel's providers: its own weight, and the sender that it has there."""
+
+    weight: int
+    sender: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Lender:
     """`licence` is the jurisdiction of its licence, a pack id such as `tw`. Texts are by locale.
 
@@ -57,6 +65,12 @@ class Lender:
     offers: tuple[OfferTerms, ...] = ()
     deadline_day: int | None = None
     report_day: int | None = None
+    providers: Mapping[str, "LenderProvider"] = field(default_factory=dict)
+
+    def sender_at(self, provider: str) -> str | None:
+        """The sender that this lender has with a provider and not elsewhere; None: its usual one."""
+        own = self.providers.get(provider)
+        return own.sender if own is not None else None
 
     def offers_for(self, debts: Iterable[tuple[int, int]]) -> tuple[str, ...]:
         """What may be offered for all of these debts, each given by its days past due and its balance."""

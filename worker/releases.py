@@ -87,6 +87,9 @@ def _check_lenders(release: Release) -> None:
                 raise BadRelease(
                     f"lenders/{lender.id}.toml: names ladder {choice.ladder!r}, which ladders/ does not have"
                 )
+        for name in lender.providers:
+            if not any(route.name == name for several in release.channels.routes.values() for route in several):
+                raise BadRelease(f"lenders/{lender.id}.toml: providers.{name}: channels.toml has no such provider")
         if lender.licence not in release.packs.packs:
             raise BadRelease(f"lenders/{lender.id}.toml: licence {lender.licence!r} is no pack in policies/")
 
