@@ -111,3 +111,20 @@ def owed_after(conn: Conn, reminders: Sequence[tuple[int, int]]) -> list[OwedRow
         transpose(reminders, 2),
     ).fetchall()
     return [OwedRow._make(row) for row in rows]
+
+
+def reopen_orphans(conn: Conn) -> int:
+    """Give the next sweep what is in the hands of a batch that is over, or that nobody knows; how many batches.
+
+    No way leads here but a ledger put back from an older backup, or an error of ours.
+    """
+    return conn.execute(
+        """
+        INSERT INTO batch (batch_id, lane, worker, lease_until)
+        SELECT DISTINCT r.batch_id, 'unknown', 'unknown', clock_timestamp() FROM reminder r
+        LEFT JOIN batch b USING (batch_id)
+        WHERE r.state = 'intended' AND r.batch_id IS NOT NULL AND (b.batch_id IS NULL OR b.ended_at IS NOT NULL)
+        ON CONFLICT (batch_id) DO UPDATE SET ended_at = NULL, ended_how = NULL, lease_until = clock_timestamp()
+        WHERE batch.ended_at IS NOT NULL
+        """
+    ).rowcount

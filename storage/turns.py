@@ -1,7 +1,7 @@
 """Whose turn it is: of all lenders that wait for a worker on a channel, the one that has waited longest since its last.
 
-The broker's queue is first come, first served; a lender with a million due would stand in it sixteen times. So a wake-up
-that arrives does not decide which lane is worked on: this table does.
+The broker's queue is first come, first served; a lender with a million due would stand in it sixteen times. So the
+wake-up that arrives does not decide which lane is worked on: this table does.
 """
 
 from datetime import timedelta

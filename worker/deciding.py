@@ -34,6 +34,7 @@ from worker.cases import (
 )
 from worker.letters import NO_ADDRESS, NO_COPY, Choice, Letter, our_own, write_letter
 from worker.planner import reminder_for
+from worker.poison import Stumble, stumble
 
 OfCustomer = TypeVar("OfCustomer", Reach, Standing)
 OfParty = TypeVar("OfParty", Stop, Past)
@@ -52,6 +53,16 @@ class Decisions:
     answers: list[Answer] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     planned: list[NewReminder] = field(default_factory=list)
+    stumbles: list[Stumble] = field(default_factory=list)
+
+    def forget(self, party_id: int) -> None:
+        """Take back what was decided about a party."""
+        self.letters = [each for each in self.letters if each.intent.party_id != party_id]
+        self.postponed = [each for each in self.postponed if each.party_id != party_id]
+        self.ended = [each for each in self.ended if each.party_id != party_id]
+        self.answers = [each for each in self.answers if each.party_id != party_id]
+        self.tasks = [each for each in self.tasks if each.party_id != party_id]
+        self.planned = [each for each in self.planned if each.party_id != party_id]
 
 
 def decide(scene: Scene, picture: Picture, epochs: Mapping[int, int]) -> Decisions:
@@ -61,20 +72,24 @@ def decide(scene: Scene, picture: Picture, epochs: Mapping[int, int]) -> Decisio
     standings = _by_customer(picture.standings)
     stops, pasts = _by_party(picture.stops), _by_party(picture.pasts)
     for party_id, of_party in groupby(picture.due, key=lambda row: row.party_id):
-        history = [past_contact(row) for row in pasts.get(party_id, ())]
-        holds = [standing_hold(row) for row in stops.get(party_id, ())]
-        for customer_id, rows in groupby(of_party, key=lambda row: row.customer_id):
-            due = list(rows)
-            person = Person(
-                due=due[0],
-                stop_epoch=epochs[party_id],
-                facts=customer_facts(due[0], scene.now),
-                reaches=first_reaches(reaches.get((party_id, customer_id), ())),
-                consents=[standing_consent(row) for row in standings.get((party_id, customer_id), ())],
-                holds=holds,
-                history=history,
-            )
-            _decide_person(scene, person, due, decisions)
+        try:
+            history = [past_contact(row) for row in pasts.get(party_id, ())]
+            holds = [standing_hold(row) for row in stops.get(party_id, ())]
+            for customer_id, rows in groupby(of_party, key=lambda row: row.customer_id):
+                due = list(rows)
+                person = Person(
+                    due=due[0],
+                    stop_epoch=epochs[party_id],
+                    facts=customer_facts(due[0], scene.now),
+                    reaches=first_reaches(reaches.get((party_id, customer_id), ())),
+                    consents=[standing_consent(row) for row in standings.get((party_id, customer_id), ())],
+                    holds=holds,
+                    history=history,
+                )
+                _decide_person(scene, person, due, decisions)
+        except Exception as error:  # whatever is wrong with one party must not keep the others waiting
+            decisions.forget(party_id)
+            decisions.stumbles.append(stumble(party_id, error))
     return decisions
 
 

@@ -20,7 +20,7 @@ from domain.lane import Lane
 from domain.reminder import ReminderState
 from storage import feedback, intents, lanes, picture, sweeps, waves
 from storage.rows import Conn
-from worker import turns
+from worker import poison, turns
 from worker.cases import Scene, lookback, planning_zone
 from worker.deciding import Decisions, decide
 from worker.feedback import ways_to
@@ -50,9 +50,14 @@ def drain(spine: Spine, lane: Lane, *, slice_seconds: float = turns.SLICE_SECOND
     total = Drained()
     lanes.begin_wake_up(spine.conn, lane)
     while True:
-        batch = drain_once(spine, lane, most=most)
+        try:
+            batch = drain_once(spine, lane, most=most)
+        except Exception as error:  # somebody in the batch cannot be decided about: the others must not wait for it
+            spine.watch.failed(error)
+            batch = Drained()
         total = Drained(total.batches + 1, total.reminders + batch.reminders, total.sent + batch.sent)
         if batch.reminders == 0 or turns.is_over(spine.conn, lane, began=began, until=until):
+            spine.watch.put_down()
             return total
 
 
@@ -74,6 +79,9 @@ def drain_once(spine: Spine, lane: Lane, *, most: int | None = None) -> Drained:
         epochs = picture.lock_parties(conn, lane, now=opening.now, limit=limit)
         if not epochs:
             return Drained()
+        epochs = spine.watch.take_up(lane, epochs)
+        if not epochs:
+            return Drained()
         meter.lap(Stage.LOCK)
         scene = Scene(opening.now, release, lender, spine.keyring, spine.public_url)
         seen = picture.read_picture(
@@ -83,11 +91,14 @@ def drain_once(spine: Spine, lane: Lane, *, most: int | None = None) -> Drained:
         decisions = decide(scene, seen, epochs)
         meter.lap(Stage.DECIDE)
         _write(conn, batch_id, lane, decisions, spine=spine, now=opening.now)
+        poison.set_aside(conn, decisions.stumbles, seen.due)
+    spine.watch.decided()
     meter.lap(Stage.INTEND)
     meter.judged(opening.now, seen.due, decisions.ended, decisions.answers)
     sent = 0
     if decisions.letters:
         sent = send_batch(spine, batch_id, release, decisions.letters, meter)
+    spine.watch.came_through(but=decisions.stumbles)
     meter.close()
     return Drained(1, len(seen.due), sent)
 

@@ -6,6 +6,7 @@ Nothing here is made before the fork: connections, the event loop and its client
 import os
 import socket
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +26,7 @@ from storage.rows import Conn
 from storage.sealing import Keyring
 from worker.approvals import Admission, admit
 from worker.loop import LoopThread
+from worker.poison import Watch
 from worker.releases import LiveRelease, Release
 from worker.turns import Pace
 
@@ -73,6 +75,14 @@ class Spine:
     @cached_property
     def loop(self) -> LoopThread:
         return LoopThread()
+
+    @cached_property
+    def watch(self) -> Watch:
+        """The notes of whom this process has in hand."""
+        return Watch(
+            lambda: database.connect(self.database_url, autocommit=True, application_name="duly watch"),
+            name=self.name, lease=timedelta(seconds=self.settings.lease_seconds),
+        )  # fmt: skip
 
     @property
     def release_hash(self) -> str | None:
@@ -131,6 +141,8 @@ class Spine:
         self._close_adapters()
         if "loop" in self.__dict__:
             self.loop.close()
+        if "watch" in self.__dict__:
+            self.watch.close()
         if self._conn is not None:
             self._conn.close()
 

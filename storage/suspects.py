@@ -1,0 +1,164 @@
+"""Who was in the hands of a process when it died, and what becomes of a party that does it again and again.
+
+Real time and the database's clock throughout. The notes are written outside the batch's transaction, by a connection of
+their own: a transaction that is rolled back takes its traces with it.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from storage.rows import Conn, transpose
+
+#: How often a party must have been lost before it is ended, and how often of these alone.
+LOSSES_TO_END = 3
+LOSSES_ALONE_TO_END = 2
+
+#: The reason of a reminder that was put off because deciding about it failed, and of one that ended for it.
+STUMBLED = "duly.stumbled"
+POISONOUS = "poisonous"
+
+
+class Suspect(NamedTuple):
+    """How often processes died, or decisions failed, with this party in hand, and how long ago the last time was."""
+
+    party_id: int
+    losses: int
+    ago: timedelta
+
+
+class Hand(NamedTuple):
+    """A process that has parties in hand."""
+
+    worker: str
+    pid: int
+
+
+def take_up(
+    conn: Conn, worker: str, *, place: str, pid: int, lane: str, parties: Sequence[int], lease: timedelta
+) -> list[Suspect]:
+    """Note whom this process decides about from now on, instead of whom it did before; the suspects among them."""
+    rows = conn.execute(
+        """
+        WITH noted AS (
+            INSERT INTO in_hand (worker, place, pid, lane, parties, lease_until, of_server)
+            VALUES (%s, %s, %s, %s, %b::bigint[], clock_timestamp() + %s, pg_postmaster_start_time())
+            ON CONFLICT (worker) DO UPDATE SET lane = excluded.lane, parties = excluded.parties,
+                lease_until = excluded.lease_until, of_server = excluded.of_server
+        )
+        SELECT party_id, losses, clock_timestamp() - last_at FROM suspect WHERE party_id = ANY(%b)
+        """,
+        (worker, place, pid, lane, list(parties), lease, list(parties)),
+    ).fetchall()
+    return [Suspect._make(row) for row in rows]
+
+
+def put_down(conn: Conn, worker: str) -> None:
+    """This process has nobody in hand any more."""
+    conn.execute("DELETE FROM in_hand WHERE worker = %s", (worker,))
+
+
+def clear(conn: Conn, parties: Collection[int]) -> None:
+    """These were decided about and nothing happened: they are suspects no more."""
+    conn.execute("DELETE FROM suspect WHERE party_id = ANY(%s)", (list(parties),))
+
+
+def hands_at(conn: Conn, place: str) -> list[Hand]:
+    """The processes of one place that have somebody in hand: whoever is there can tell which of them live."""
+    return [
+        Hand._make(row)
+        for row in conn.execute("SELECT worker, pid FROM in_hand WHERE place = %s ORDER BY worker", (place,))
+    ]
+
+
+def overdue_hands(conn: Conn) -> list[str]:
+    """The processes anywhere whose time is over, by the database's clock, and that hold no batch either."""
+    rows = conn.execute(
+        """
+        SELECT h.worker FROM in_hand h
+        WHERE h.lease_until <= clock_timestamp()
+          AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.ended_at IS NULL AND b.lease_until > clock_timestamp()
+                          AND starts_with(h.worker, b.worker || '#'))
+        """
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def lose(conn: Conn, workers: Collection[str], *, why: str) -> int:
+    """These processes are no more: whom they had in hand is suspect; how many parties. Counted once for each process.
+
+    A process that the database's own restart cut off is nobody's fault.
+    """
+    if not workers:
+        return 0
+    return conn.execute(
+        """
+        WITH gone AS (
+            DELETE FROM in_hand WHERE worker = ANY(%s) RETURNING parties, of_server
+        )
+        INSERT INTO suspect (party_id, losses, losses_alone, why)
+        SELECT party_id, count(*), count(*) FILTER (WHERE cardinality(parties) = 1), %s
+        FROM gone, unnest(parties) AS party_id WHERE of_server = pg_postmaster_start_time()
+        GROUP BY party_id ORDER BY party_id
+        ON CONFLICT (party_id) DO UPDATE SET losses = suspect.losses + excluded.losses,
+            losses_alone = suspect.losses_alone + excluded.losses_alone, why = excluded.why,
+            last_at = clock_timestamp()
+        """,
+        (list(workers), why),
+    ).rowcount
+
+
+def accuse(conn: Conn, parties: Iterable[tuple[int, str]]) -> None:
+    """Deciding about exactly these parties failed, for this reason each."""
+    conn.execute(
+        """
+        INSERT INTO suspect (party_id, losses, losses_alone, why)
+        SELECT v.party_id, 1, 1, v.why FROM unnest(%s::bigint[], %s::text[]) AS v(party_id, why) ORDER BY v.party_id
+        ON CONFLICT (party_id) DO UPDATE SET losses = suspect.losses + 1, losses_alone = suspect.losses_alone + 1,
+            why = excluded.why, last_at = clock_timestamp()
+        """,
+        transpose(sorted(parties), 2),
+    )
+
+
+def put_off(conn: Conn, reminders: Sequence[tuple[int, int]], *, wait: timedelta) -> None:
+    """Judge these reminders (party, reminder) again later: this time it failed."""
+    conn.execute(
+        """
+        UPDATE reminder r SET due_at = business_now() + %s, reason = %s
+        FROM unnest(%b::bigint[], %b::bigint[]) AS v(party_id, reminder_id)
+        WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.state = 'planned'
+        """,
+        (wait, STUMBLED, *transpose(reminders, 2)),
+    )
+
+
+def end_poisonous(conn: Conn) -> list[tuple[int, int]]:
+    """End what nobody survives: reminders (party, reminder) of parties that were lost too often, also alone.
+
+    Only while others are served: where every batch fails the fault is ours, and nobody is ended for it.
+    """
+    return conn.execute(
+        """
+        WITH guilty AS (
+            SELECT s.party_id FROM suspect s
+            WHERE s.losses >= %s AND s.losses_alone >= %s
+              AND EXISTS (SELECT 1 FROM batch b WHERE b.ended_how = 'finished' AND b.ended_at > s.since)
+            ORDER BY s.party_id FOR UPDATE OF s SKIP LOCKED
+        ), ended AS (
+            UPDATE reminder r SET state = 'failed', reason = %s, ended_at = business_now()
+            FROM guilty g
+            WHERE r.party_id = g.party_id AND r.state = 'planned' AND (r.due_at <= business_now() OR r.reason = %s)
+            RETURNING r.party_id, r.reminder_id
+        ), freed AS (
+            DELETE FROM suspect s USING guilty g WHERE s.party_id = g.party_id
+        )
+        SELECT party_id, reminder_id FROM ended ORDER BY party_id, reminder_id
+        """,
+        (LOSSES_TO_END, LOSSES_ALONE_TO_END, POISONOUS, STUMBLED),
+    ).fetchall()
+
+
+def forget_old(conn: Conn) -> int:
+    """Drop suspicions that nothing has happened to for a week."""
+    return conn.execute("DELETE FROM suspect WHERE last_at < clock_timestamp() - interval '7 days'").rowcount
