@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
@@ -20,8 +19,6 @@ from dkim.canonicalization import Relaxed
 from channels.credentials import BadCredentials
 from domain.provider import DkimUse
 
-Key = RSAPrivateKey | Ed25519PrivateKey
-
 #: RFC 8301, section 3.2: signers use at least 1,024 bits and should use 2,048.
 SHORTEST_RSA_BITS = 1024
 
@@ -29,7 +26,7 @@ SHORTEST_RSA_BITS = 1024
 #: headers, as RFC 8058 (section 4) asks of who offers one click.
 SIGNED_HEADERS = (
     b"from", b"from", b"to", b"subject", b"date", b"message-id", b"list-unsubscribe", b"list-unsubscribe-post",
-    b"auto-submitted", b"mime-version", b"content-type", b"content-transfer-encoding",
+    b"auto-submitted", b"content-language", b"mime-version", b"content-type", b"content-transfer-encoding",
 )  # fmt: skip
 
 #: Base64 of a signature is folded so that no relay has to fold it.
@@ -44,7 +41,7 @@ class DkimSigner:
 
     domain: str
     selector: str
-    key: Key = field(repr=False)
+    key: RSAPrivateKey = field(repr=False)
 
     def sign(self, message: bytes) -> bytes:
         """The message with its DKIM-Signature in front. `message` has CRLF line ends and is not dot-stuffed."""
@@ -57,25 +54,18 @@ class DkimSigner:
             hashed.update(name + b":" + value)
         ((name, value),) = Relaxed.canonicalize_headers([(b"DKIM-Signature", unsigned)])
         hashed.update(name + b":" + value.removesuffix(b"\r\n"))
-        signature = base64.b64encode(self._signature(hashed.digest()))
+        signature = base64.b64encode(self.key.sign(hashed.digest(), PKCS1v15(), _PREHASHED))
         lines = [signature[at : at + _FOLD] for at in range(0, len(signature), _FOLD)]
         return b"".join((b"DKIM-Signature:", unsigned, b"\r\n ".join(lines), b"\r\n", message))
 
     def _unsigned(self, covered: Sequence[bytes], body_hash: bytes) -> bytes:
         """The header's value with an empty b=. There is no t=: the Date that is signed says when."""
-        algorithm = b"rsa-sha256" if isinstance(self.key, RSAPrivateKey) else b"ed25519-sha256"
-        return b" v=1; a=%b; c=relaxed/relaxed; d=%b; s=%b;\r\n h=%b;\r\n bh=%b;\r\n b=" % (
-            algorithm,
+        return b" v=1; a=rsa-sha256; c=relaxed/relaxed; d=%b; s=%b;\r\n h=%b;\r\n bh=%b;\r\n b=" % (
             self.domain.encode(),
             self.selector.encode(),
             b":".join(covered),
             base64.b64encode(body_hash),
         )
-
-    def _signature(self, digest: bytes) -> bytes:
-        if isinstance(self.key, RSAPrivateKey):
-            return self.key.sign(digest, PKCS1v15(), _PREHASHED)
-        return self.key.sign(digest)  # RFC 8463, section 3: Ed25519 signs the hash
 
 
 class DkimSigners:
@@ -121,8 +111,8 @@ def _signer(use: DkimUse, keys: Mapping[str, str]) -> DkimSigner:
         key = load_pem_private_key(keys[name].encode(), password=None)
     except (ValueError, TypeError) as error:
         raise BadCredentials(f"{name}.pem is not a private key in PEM without a password") from error
-    if not isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
-        raise BadCredentials(f"{name}.pem is neither an RSA nor an Ed25519 key: DKIM knows no other")
-    if isinstance(key, RSAPrivateKey) and key.key_size < SHORTEST_RSA_BITS:
+    if not isinstance(key, RSAPrivateKey):
+        raise BadCredentials(f"{name}.pem is no RSA key: few mail systems check any other kind of DKIM")
+    if key.key_size < SHORTEST_RSA_BITS:
         raise BadCredentials(f"{name}.pem has {key.key_size} bits: make one of 2048")
     return DkimSigner(use.domain, use.selector, key)

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 class Intent(StrEnum):
     OPT_OUT = "opt_out"
+    OPT_IN = "opt_in"  # wants to be written to again
     PAID = "paid"
     HARDSHIP = "hardship"  # cannot pay, or asks for time or a plan
     OTHER = "other"  # a person reads it before anything else is sent
@@ -31,6 +32,10 @@ _OPT_OUT_WORDS = """
 stop, stopall, stop all, unsubscribe, cancel, end, quit, revoke, optout, opt out, arret, remove, td, t, r, tuiding
 退订, 退訂, 取消, 取消订阅, 取消訂閱, 停止, 拒收, 拒絕接收, 别发了, 別發了, 别再发了, 別再發了, 不要再发了, 不要再發了
 """
+_OPT_IN_WORDS = """
+start, unstop, opt in, optin, resubscribe, start again
+恢复, 恢復, 恢复订阅, 恢復訂閱, 重新订阅, 重新訂閱, 恢复接收, 恢復接收, 恢复提醒, 恢復提醒
+"""
 _PAID_WORDS = """
 paid, already paid, i paid, i have paid, ive paid, i already paid, payment made, payment sent, just paid, paid already
 已还, 已還, 已还款, 已還款, 已付, 已付款, 已缴, 已繳, 已繳費, 已缴费, 已经还了, 已經還了, 已经付了, 已經付了, 已經繳了
@@ -44,7 +49,13 @@ def _words(block: str, intent: Intent) -> dict[str, Intent]:
 
 #: Whole replies, folded. Sources of the opt-out words: Twilio's, AWS's and Telnyx's defaults (docs/channels.md), and
 #: the letters that Chinese senders announce ("reply T to unsubscribe", "reply R to refuse").
-KEYWORDS: Mapping[str, Intent] = {**_words(_OPT_OUT_WORDS, Intent.OPT_OUT), **_words(_PAID_WORDS, Intent.PAID)}
+KEYWORDS: Mapping[str, Intent] = {
+    **_words(_OPT_OUT_WORDS, Intent.OPT_OUT),
+    **_words(
+        _OPT_IN_WORDS, Intent.OPT_IN
+    ),  # only whole replies: "yes", which some providers take for one, is too vague
+    **_words(_PAID_WORDS, Intent.PAID),
+}
 
 #: Anywhere in the reply.
 _STOP = re.compile(

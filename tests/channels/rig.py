@@ -101,6 +101,7 @@ async def a_rig(
     config: ChannelsConfig = STEADY,
     smtp_tls: ssl.SSLContext | None = None,
     lifelike: bool = False,
+    dkim_keys: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Rig]:
     async with running(folder, callback_base=callback_base, smtp_tls=smtp_tls, lifelike=lifelike, seed=7) as world:
         own = sandbox_credentials(
@@ -108,6 +109,7 @@ async def a_rig(
             smtp_url=world.smtp_url,
             apns_url=world.apns_url,
             apns_trusted=world.apns_certificate.read_text(),
+            dkim_keys=dkim_keys,
         )
         async with adapters_for(
             credentials or own, config=config, public_url=callback_base or "http://127.0.0.1:9"
