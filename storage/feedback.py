@@ -320,6 +320,45 @@ def give_consent(conn: Conn, given: Sequence[Wish]) -> set[int]:
     return parties
 
 
+def lift_stops(conn: Conn, wishes: Sequence[Wish]) -> set[bytes]:
+    """Take back what people stopped by a message of their own, on that address; the look-ups where something changed.
+
+    Only a consent that was there before the stop comes back, only a stop that its owner sent or made at the provider
+    is lifted (never an agent's or a court's), and only where one party has the address: else nobody knows who wrote.
+    """
+    concerned = sharers(conn, (each.lookup for each in wishes))
+    owners: dict[bytes, set[int]] = {}
+    for each in concerned:
+        owners.setdefault(each.lookup, set()).add(each.party_id)
+    rows = _by_customer([wish for wish in wishes if len(owners.get(wish.lookup, ())) == 1], concerned)
+    if not rows:
+        return set()
+    parties = {row[0] for row in rows}
+    with conn.transaction():
+        lock_parties(conn, parties)
+        lifted = conn.execute(
+            """
+            UPDATE consent c SET given_at = v.at, withdrawn_at = NULL, source = v.source, evidence = v.evidence
+            FROM unnest(%b::bigint[], %b::bigint[], %b::text[], %b::bytea[], %b::timestamptz[], %b::text[],
+                        %b::bytea[]) AS v(party_id, customer_id, channel, lookup, at, source, evidence)
+            WHERE c.party_id = v.party_id AND c.customer_id = v.customer_id AND c.channel = v.channel
+              AND c.lookup = v.lookup AND c.withdrawn_at < v.at
+              AND (c.source LIKE '%%\\_reply' OR c.source = 'provider' OR c.source ~ '^[a-z]+_[0-9]+$')
+              AND (c.given_at < c.withdrawn_at
+                   OR EXISTS (SELECT 1 FROM consent b WHERE b.party_id = c.party_id AND b.customer_id = c.customer_id
+                              AND b.channel = c.channel AND b.purpose = c.purpose AND b.lookup IS NULL
+                              AND b.given_at < c.withdrawn_at AND b.withdrawn_at IS NULL))
+            RETURNING c.lookup
+            """,
+            transpose(rows, 7),
+            binary=True,
+        ).fetchall()
+        if lifted:
+            bump(conn, parties)
+            judge_anew(conn, parties)
+    return {bytes(row[0]) for row in lifted}
+
+
 ConsentRow = tuple[int, int, str, bytes, datetime, str, bytes | None]
 
 

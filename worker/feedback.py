@@ -125,6 +125,7 @@ class Batch:
     events: list[Event] = field(default_factory=list)
     dead: dict[bytes, str] = field(default_factory=dict)
     wishes: list[Wish] = field(default_factory=list)
+    starts: list[tuple[Wish, Reply]] = field(default_factory=list)  # and who reads it if nothing can be lifted
     holds: list[NewHold] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
 
@@ -220,6 +221,10 @@ def _take_messages(batch: Batch, sharers: Mapping[bytes, Sequence[Sharer]], last
                     row.inbox_id,
                 )
             )  # fmt: skip
+        who = (contact.party_id, contact.customer_id) if contact else (known[0].party_id, known[0].customer_id)
+        if reading.intent is Intent.OPT_IN:
+            _take_start(batch, row, message, lookup, who)
+            continue
         stop = STOPS.get(reading.intent)
         if stop is None:
             ways = ways_to(REACHED_BY[message.channel])
@@ -231,9 +236,19 @@ def _take_messages(batch: Batch, sharers: Mapping[bytes, Sequence[Sharer]], last
                 for party in {each.party_id for each in known}
             ]
         if not reading.is_certain:
-            who = (contact.party_id, contact.customer_id) if contact else (known[0].party_id, known[0].customer_id)
             batch.replies.append(Reply(*who, reason=_to_read(reading), at=row.at, inbox_id=row.inbox_id))
         batch.became(row, reading.intent.value)
+
+
+def _take_start(batch: Batch, row: InboxRow, message: InboundMessage, lookup: bytes, who: tuple[int, int]) -> None:
+    """START takes back a STOP of this address, for texts only. By mail a person reads it: anybody can write a From."""
+    to_read = Reply(*who, reason="wants messages again", at=row.at, inbox_id=row.inbox_id)
+    if message.channel is Channel.SMS:
+        wish = Wish(lookup, (message.channel,), row.at, f"{message.provider}_start", evidence(message.text))
+        batch.starts.append((wish, to_read))
+    else:
+        batch.replies.append(to_read)
+    batch.became(row, Intent.OPT_IN.value)
 
 
 def _to_read(reading: Reading) -> str:
@@ -259,6 +274,8 @@ def _write(conn: Conn, batch: Batch, sharers: Sequence[Sharer], *, at: datetime)
     if feedback.retire_addresses(conn, sorted(batch.dead.items()), at=at):
         feedback.bump(conn, (each.party_id for each in sharers if each.lookup in batch.dead))
     feedback.withdraw_consent(conn, batch.wishes)
+    lifted = feedback.lift_stops(conn, [wish for wish, _ in batch.starts])
+    batch.replies += [to_read for wish, to_read in batch.starts if wish.lookup not in lifted]
     feedback.set_holds(conn, batch.holds)
     feedback.queue_replies(conn, batch.replies)
     inbox.keep_waiting(conn, batch.early)

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from config import settings as configuration
 from domain.lane import BadLane, Lane
-from worker import dispatch, engines, feedback, logs, nightly, sweeping, turns
+from worker import dispatch, engines, feedback, logs, mailbox, nightly, sweeping, turns
 from worker.app import CHANNEL_QUEUES, FEEDBACK, MAINTENANCE, app
 from worker.metrics import REFUSED, TALLY, TICKS
 from worker.reporting import Reporter
@@ -73,6 +73,11 @@ def fold() -> None:
 @app.task(name="duly.sweep")
 def sweep() -> None:
     sweeping.sweep_all(spine())
+
+
+@app.task(name="duly.mailbox")
+def look_into_mailbox() -> None:
+    mailbox.watch(spine())
 
 
 @app.task(name="duly.nightly")

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import psycopg
@@ -13,47 +13,24 @@ from hypothesis import strategies as st
 
 from channels.base import InboundMessage, ProviderEvent
 from domain.channel import AddressChannel, Channel
-from domain.contact import RANKS, EventKind, fold, new_contact_id
+from domain.contact import RANKS, EventKind, new_contact_id
 from domain.hold import HoldKind
 from storage import database, feedback, inbox, lanes
 from storage.inbox import Arrival
 from storage.sealing import Keyring
-from tests.builders import TUESDAY_MORNING, MadeCustomer, a_customer, a_lender, a_reminder, an_account
+from tests.builders import TUESDAY_MORNING, MadeCustomer, a_customer, a_reminder, an_account
+from tests.feedback_kit import KEYRING, a_contact, a_ledger, state_of, withdrawn
 from worker.arrivals import sealed_event, sealed_message, sealed_unsubscribe
 from worker.feedback import Folded, fold_inbox
 from worker.unsubscribe import Unsubscribed
 
-KEYRING = Keyring({"k1": os.urandom(32)}, os.urandom(32))
 PROVIDER_KINDS = [EventKind.SENT, EventKind.UNDELIVERED, EventKind.DELIVERED, EventKind.READ]
 
 
 @pytest.fixture
 def conn(database_url: str) -> Iterator[psycopg.Connection]:
-    with database.connect(database_url, autocommit=True) as opened:
-        a_lender(opened, "lantern")
-        lanes.ensure_partitions(opened, TUESDAY_MORNING)
-        lanes.step_clock(opened, TUESDAY_MORNING)
+    with a_ledger(database_url) as opened:
         yield opened
-
-
-def a_contact(
-    conn: psycopg.Connection,
-    customer: MadeCustomer,
-    *,
-    at: datetime = TUESDAY_MORNING,
-    address: AddressChannel = AddressChannel.PHONE,
-) -> UUID:
-    contact_id = new_contact_id(at)
-    clear = customer.phone if address is AddressChannel.PHONE else customer.email
-    conn.execute(
-        """
-        INSERT INTO contact (party_id, contact_id, intended_at, customer_id, lender_id, actor, channel, address_lookup,
-                             purpose, rule, pack)
-        VALUES (%s, %s, %s, %s, 'lantern', 'creditor', 'sms', %s, 'reminder', 'r', 'p')
-        """,
-        (customer.party_id, contact_id, at, customer.customer_id, KEYRING.lookup(address, clear)),
-    )
-    return contact_id
 
 
 def a_receipt(customer: MadeCustomer, contact_id: UUID, kind: EventKind, key: str = "", **more: object) -> Arrival:
@@ -71,11 +48,6 @@ def fold_in(conn: psycopg.Connection, *arrivals: Arrival) -> Folded:
     return fold_inbox(conn, KEYRING)
 
 
-def state_of(conn: psycopg.Connection, contact_id: UUID) -> EventKind | None:
-    rows = conn.execute("SELECT kind FROM contact_event WHERE contact_id = %s", (contact_id,)).fetchall()
-    return fold(EventKind(row[0]) for row in rows)
-
-
 def epoch_of(conn: psycopg.Connection, customer: MadeCustomer) -> int:
     return conn.execute("SELECT stop_epoch FROM party WHERE party_id = %s", (customer.party_id,)).fetchone()[0]
 
@@ -85,14 +57,6 @@ def holds_of(conn: psycopg.Connection, customer: MadeCustomer) -> list[tuple[str
         "SELECT kind, ends_at - since FROM hold WHERE party_id = %s AND released_at IS NULL ORDER BY 1",
         (customer.party_id,),
     ).fetchall()
-
-
-def withdrawn(conn: psycopg.Connection, customer: MadeCustomer) -> set[str]:
-    rows = conn.execute(
-        "SELECT channel FROM consent WHERE party_id = %s AND customer_id = %s AND withdrawn_at IS NOT NULL",
-        (customer.party_id, customer.customer_id),
-    ).fetchall()
-    return {row[0] for row in rows}
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -364,3 +328,96 @@ def test_ending_a_hold_brings_back_what_waited_but_not_what_the_ladder_wants_lat
     due = dict(conn.execute("SELECT reminder_id, due_at FROM reminder").fetchall())
     assert due == {waiting: TUESDAY_MORNING, later: TUESDAY_MORNING + timedelta(days=5)}
     assert epoch_of(conn, customer) == 2
+
+
+# ---------------------------------------------------------------------------------------------------------------- START
+
+
+def consents(conn: psycopg.Connection, customer: MadeCustomer) -> set[str]:
+    rows = conn.execute(
+        "SELECT channel FROM consent WHERE party_id = %s AND lookup = %s AND withdrawn_at IS NULL",
+        (customer.party_id, KEYRING.lookup(AddressChannel.PHONE, customer.phone)),
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def a_minute_later(conn: psycopg.Connection) -> None:
+    lanes.step_clock(conn, lanes.business_now(conn) + timedelta(minutes=1))
+
+
+def replies_to_read(conn: psycopg.Connection) -> list[str]:
+    return [row[0] for row in conn.execute("SELECT reason FROM call_task WHERE kind = 'reply'").fetchall()]
+
+
+def test_start_lifts_their_own_stop_for_texts_and_not_for_calls(conn: psycopg.Connection) -> None:
+    customer = a_customer(conn, KEYRING)
+    fold_in(conn, a_message(customer, "STOP"))
+    a_minute_later(conn)
+    before = epoch_of(conn, customer)
+
+    fold_in(conn, a_message(customer, " start! "))
+
+    assert "sms" in consents(conn, customer)
+    assert "call" in withdrawn(conn, customer)
+    assert epoch_of(conn, customer) > before
+    assert replies_to_read(conn) == []
+
+
+def test_a_stop_after_the_start_stands_again(conn: psycopg.Connection) -> None:
+    customer = a_customer(conn, KEYRING)
+    for text in ("STOP", "START", "退订"):
+        fold_in(conn, a_message(customer, text))
+        a_minute_later(conn)
+
+    assert "sms" in withdrawn(conn, customer)
+
+
+def test_start_makes_no_consent_where_none_was_given_and_a_person_reads_it(conn: psycopg.Connection) -> None:
+    customer = a_customer(conn, KEYRING)
+    conn.execute("DELETE FROM consent")
+    fold_in(conn, a_message(customer, "STOP"))
+    a_minute_later(conn)
+
+    fold_in(conn, a_message(customer, "START"))
+
+    assert consents(conn, customer) == set()
+    assert replies_to_read(conn) == ["wants messages again"]
+
+
+@pytest.mark.parametrize("source", ["agent", "court", "email_complaint abuse", "link in x"])
+def test_start_lifts_no_stop_but_their_own(conn: psycopg.Connection, source: str) -> None:
+    customer = a_customer(conn, KEYRING)
+    fold_in(conn, a_message(customer, "STOP"))
+    conn.execute("UPDATE consent SET source = %s WHERE withdrawn_at IS NOT NULL", (source,))
+    a_minute_later(conn)
+
+    fold_in(conn, a_message(customer, "START"))
+
+    assert "sms" in withdrawn(conn, customer)
+    assert replies_to_read(conn) == ["wants messages again"]
+
+
+def test_start_from_a_number_that_several_people_have_is_for_a_person(conn: psycopg.Connection) -> None:
+    first, second = a_customer(conn, KEYRING, 1), a_customer(conn, KEYRING, 2)
+    conn.execute(
+        "UPDATE address SET lookup = %s WHERE party_id = %s AND channel = 'phone'",
+        (KEYRING.lookup(AddressChannel.PHONE, first.phone), second.party_id),
+    )
+    fold_in(conn, a_message(first, "STOP"))
+    a_minute_later(conn)
+
+    fold_in(conn, a_message(first, "START"))
+
+    assert "sms" in withdrawn(conn, first)
+    assert replies_to_read(conn) == ["wants messages again"]
+
+
+def test_start_by_mail_is_for_a_person_since_anybody_can_write_a_from(conn: psycopg.Connection) -> None:
+    customer = a_customer(conn, KEYRING)
+    for text in ("STOP", "START"):
+        message = InboundMessage("email", f"<{text}@home.test>", Channel.EMAIL, customer.email, "b@lumen.test", text)
+        fold_in(conn, sealed_message(KEYRING, message))
+        a_minute_later(conn)
+
+    assert "email" in withdrawn(conn, customer)
+    assert replies_to_read(conn) == ["wants messages again"]
