@@ -140,6 +140,11 @@ class Settings(BaseModel):
     callback_secret: SecretStr | None = None
     staff_addresses: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(default=(), repr=False)
 
+    # who signs the steps of a release
+    user: Annotated[str, Field(pattern=r"^[a-z][a-z0-9._-]{0,39}$")] | None = None
+    signing_key_file: Folder | None = None  # None: users/<user>.key in `home`
+    signing_passphrase: SecretStr | None = None
+
     # console
     console_host: str = "127.0.0.1"
     console_port: int = Field(default=8321, ge=1, le=65535)

@@ -18,33 +18,41 @@ from console import demonstration, filing, running
 from console.auditing import audit_command
 from console.calling import calls_app
 from console.doctor import Finding, examine
-from console.explaining import explain_command, status_command
+from console.explaining import explain_command
 from console.fleet import FleetFailed, end_fleet
 from console.house import NoRelease, enter
 from console.judging import judge_command, policies_app, zones_command
 from console.output import fail, print_json
 from console.releasing import release_app
+from console.showing import show_command
+from console.signing import WhoAreYou
+from console.status import status_command
 from console.stepping import ClockRefused
+from console.users import users_app
 from console.wording import segments_command, templates_app
 from messages.catalogue import CopyError
 from policy.packs import PackError
 from storage import database, lanes
 from storage.database import DatabaseDown, NewerSchema, SchemaMissing
-from storage.releases import NoSuchRelease
+from storage.releases import NoSuchRelease, TamperedRelease
 from storage.rows import Conn
 from storage.sealing import KeyringError
+from storage.users import NoSuchUser, UserTaken
 from worker import engines, logs
+from worker.approvals import NotApproved, NotYourPart
 from worker.csv_file import ShapeError
 from worker.daemons import EngineFailed
-from worker.releases import BadRelease
+from worker.releases import BadRelease, NoneStands
+from worker.signatures import BadKey
 from worker.wiring import NoProviders
 
 #: What a person can mend: told in a sentence, without a trace.
 FAILURES = (
     EngineFailed, DatabaseDown, NewerSchema, SchemaMissing, FleetFailed, NoRelease, NoProviders, ShapeError,
-    ConfigError, BadRelease, PackError, CopyError, KeyringError,
+    ConfigError, BadRelease, PackError, CopyError, KeyringError, TamperedRelease, NoneStands, NotApproved, NotYourPart,
+    BadKey, UserTaken,
 )  # fmt: skip
-MISUSES = (BadSettings, ClockRefused, NoSuchRelease)
+MISUSES = (BadSettings, ClockRefused, NoSuchRelease, NoSuchUser, WhoAreYou)
 
 app = typer.Typer(
     name="duly",
@@ -55,10 +63,12 @@ app = typer.Typer(
 )
 app.add_typer(calls_app, name="calls")
 app.add_typer(release_app, name="release")
+app.add_typer(users_app, name="users")
 app.add_typer(policies_app, name="policies")
 app.add_typer(templates_app, name="templates")
 app.command("audit")(audit_command)
 app.command("explain")(explain_command)
+app.command("show")(show_command)
 app.command("status")(status_command)
 app.command("judge")(judge_command)
 app.command("zones")(zones_command)

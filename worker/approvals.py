@@ -283,6 +283,18 @@ def _carry_out(conn: Conn, switch: Switch) -> None:
     _switch(conn, back, admission, by=switch.by_whom, kind="rolled_back", why="the one after it expired", until=None)
 
 
+def cancel(conn: Conn, number: int, signer: Signer, *, at: datetime) -> bool:
+    """Take back what was scheduled, by an operator; false when it no longer waits. Raises NotYourPart."""
+    with conn.transaction():
+        _require(conn, signer, Role.OPERATOR)
+        switch = next((each for each in switches.waiting(conn) if each.release_switch_id == number), None)
+        if switch is None:
+            return False
+        signed = signer.sign("cancelled", switch.release_hash, at=at, number=number)
+        releases.note(conn, switch.release_hash, "cancelled", signer.user, signed=signed, what=switch.kind)
+        return switches.end(conn, number, state="cancelled", outcome=f"cancelled by {signer.user}")
+
+
 def _adoptable(conn: Conn, release_hash: str) -> None:
     """Raises what a worker would raise that adopts it."""
     compile_release(releases.fetch(conn, release_hash))
