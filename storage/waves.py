@@ -36,8 +36,11 @@ def stamp(
     wave: Sequence[tuple[int, int, UUID, datetime | None]],
     *,
     lease: timedelta,
+    again: bool = False,
 ) -> list[UUID] | None:
     """Stamp a wave just before its first byte; the contacts that may go, or None when the lease is lost.
+
+    `again`: this worker asked before, and cannot know whether that was committed; it has sent nothing of the wave.
 
     One statement renews the lease (database clock) and checks per contact that it still stands, that nothing is paused,
     that its window has not closed, and that the party's stop epoch is what was judged. `wave` holds, per
@@ -55,7 +58,7 @@ def stamp(
                  AS v(party_id, reminder_id, contact_id, window_ends), party p, lease
             WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
               AND r.batch_id = lease.batch_id
-              AND coalesce(r.state) = 'intended' AND r.stamped_at IS NULL
+              AND coalesce(r.state) = 'intended' AND (r.stamped_at IS NULL OR %s)
               AND p.party_id = r.party_id AND p.stop_epoch = r.judged_epoch
               AND (v.window_ends IS NULL OR v.window_ends > business_now())
               AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', r.lender_id))
@@ -63,7 +66,7 @@ def stamp(
         )
         SELECT (SELECT count(*) FROM lease), coalesce((SELECT array_agg(DISTINCT contact_id) FROM stamped), '{}')
         """,
-        (lease, batch_id, *transpose(wave, 4)),
+        (lease, batch_id, *transpose(wave, 4), again),
         binary=True,
     ).fetchone()
     assert row is not None
@@ -71,7 +74,10 @@ def stamp(
 
 
 def release_unstamped(conn: Conn, batch_id: UUID, contacts: Sequence[tuple[int, UUID, datetime]], *, code: str) -> int:
-    """Give contacts that were not stamped back to policy, unsent; how many reminders that was."""
+    """Give contacts that were not stamped back to policy, unsent; how many reminders that was.
+
+    One whose stamp was committed unseen stays with its batch, for the sweep.
+    """
     if not contacts:
         return 0
     parties, ids, intended = transpose(contacts, 3)
@@ -88,6 +94,8 @@ def release_unstamped(conn: Conn, batch_id: UUID, contacts: Sequence[tuple[int, 
             INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
             SELECT v.party_id, v.contact_id, v.intended_at, 'released', 'released', business_now(), %s
             FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[]) AS v(party_id, contact_id, intended_at)
+            WHERE NOT EXISTS (SELECT 1 FROM reminder r WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id
+                              AND r.stamped_at IS NOT NULL)
             ON CONFLICT DO NOTHING
         )
         SELECT reminder_id FROM back

@@ -5,10 +5,11 @@ sent. After a crash the sweeps find the rest.
 """
 
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import count
 from uuid import UUID, uuid4
 
 import structlog
@@ -133,7 +134,9 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
     while start < len(letters):
         wave = letters[start : start + spine.pace.wave(channel, settings=spine.settings)]
         asked = time.monotonic()
-        stamped = spine.persist(partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=wave))
+        stamped = spine.persist(
+            partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=wave, tries=count())
+        )
         answered = ((), (), ())
         meter.lap(Stage.STAMP)
         # A worker that stood still since it asked has lost its lease, whatever it was told then.
@@ -153,7 +156,7 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
             answered = (going, answers, _results(spine, going, answers))
             meter.answered(*answered)
         start += len(wave)
-    spine.persist(partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=()))
+    spine.persist(partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=(), tries=count()))
     meter.lap(Stage.RECORD)
     return accepted
 
@@ -176,11 +179,13 @@ def _withdraw(conn: Conn, *, refusals: Sequence[tuple[bytes, Channel]]) -> None:
     )
 
 
-def _turn(conn: Conn, *, spine: Spine, batch_id: UUID, answered: Answered, wave: Sequence[Letter]) -> set[UUID] | None:
+def _turn(
+    conn: Conn, *, spine: Spine, batch_id: UUID, answered: Answered, wave: Sequence[Letter], tries: Iterator[int]
+) -> set[UUID] | None:
     """Record the wave before and stamp the next, or close the batch after the last; which contacts may go.
 
     None when the lease is lost. If the connection dies at the commit this is done again: recording twice changes
-    nothing, and a stamp that was committed unseen is not given twice, so the sweep will call its rows uncertain.
+    nothing, and a stamp of our own that was committed unseen counts, since nothing has been sent on it.
     """
     lease = timedelta(seconds=spine.settings.lease_seconds)
     with conn.pipeline(), conn.transaction():
@@ -193,7 +198,7 @@ def _turn(conn: Conn, *, spine: Spine, batch_id: UUID, answered: Answered, wave:
             for letter in wave
             for each in letter.intent.accounts
         ]
-        stamped = waves.stamp(conn, batch_id, asked, lease=lease)
+        stamped = waves.stamp(conn, batch_id, asked, lease=lease, again=next(tries) > 0)
     return None if stamped is None else set(stamped)
 
 
