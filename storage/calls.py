@@ -153,7 +153,7 @@ def debts_of(conn: Conn, given: CallTask) -> list[Due]:
                coalesce(t.expires_at, '9999-01-01 00:00+00'), a.customer_id, a.external_ref, a.product,
                a.currency, a.balance_minor, a.due_on, a.state, a.as_of, c.locale, c.residence, c.zones,
                c.zone_confirmed_at, c.refused_channels, c.blocked_hours, c.household, c.name_sealed, k.master_key_id,
-               k.wrapped_key
+               k.wrapped_key, t.not_before
         FROM call_task t
         JOIN account a ON a.party_id = t.party_id AND a.account_id = ANY(t.account_ids)
         JOIN customer c ON c.party_id = a.party_id AND c.customer_id = a.customer_id
