@@ -1,8 +1,8 @@
-"""`duly explain` and `duly status`: why an account was or was not contacted, and how the fleet stands."""
+"""`duly explain`: why an account was or was not contacted, and what became of every reminder."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from console.house import entered
 from console.output import fail, print_json
 from domain.money import Money
 from storage import ledger
-from storage.ledger import Account, Entry, NoSuchAccount, Outcome, Sealed, Status
+from storage.ledger import Account, Entry, NoSuchAccount, Outcome, Sealed
 from storage.rows import Conn
 from worker.cases import planning_zone
 from worker.showing import Likeness, Shown, show
@@ -124,94 +124,6 @@ def _told(shown: Shown) -> str:
             return f"[not as it was sent: this version of duly writes it so] {shown.rendered.text}"
         case _:
             return "[cannot be shown]" if shown.rendered is None else shown.rendered.text
-
-
-# ------------------------------------------------------------------------------------------------------------ the fleet
-
-
-def status_command(as_json: AsJson = False) -> None:
-    """How the fleet stands: what is due and how late, what is in hand, what waits, what is paused."""
-    with entered() as spine:
-        status = ledger.status(spine.conn)
-    if as_json:
-        print_json(_plain_status(status))
-    else:
-        Console().print(_status_screen(status))
-
-
-def _plain_status(status: Status) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        **status._asdict(),
-        "paused": [{"scope": scope, "reason": reason} for scope, reason in status.paused],
-        "lanes": [{**each._asdict(), "lag": each.lag.total_seconds()} for each in status.lanes],
-        "contacts": [each._asdict() for each in status.contacts],
-        "call_tasks": [each._asdict() for each in status.call_tasks],
-        "oldest_lease": status.oldest_lease.total_seconds() if status.oldest_lease is not None else None,
-    }
-
-
-def _status_screen(status: Status) -> Group:
-    shown: list[Table | str] = [_facts_table(status)]
-    if status.lanes:
-        shown += ["", _lanes_table(status)]
-    if status.contacts:
-        shown += ["", _contacts_table(status)]
-    return Group(*shown)
-
-
-def _facts_table(status: Status) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    clock = "stepped" if status.stepped_at else "real"
-    rows = [
-        ("business time", f"{status.business_now:%Y-%m-%d %H:%M:%S} UTC ({clock} clock)"),
-        ("release", status.release_hash[:12] if status.release_hash else "none is live: nothing is sent"),
-        ("paused", ", ".join(f"{scope} ({reason})" for scope, reason in status.paused) or "nothing"),
-        ("batches in hand", f"{status.open_batches}{_lease(status)}"),
-        ("inbox", f"{status.inbox_waiting} to fold, {status.inbox_early} to look at again"),
-        ("reminders", _listed(status.reminders.items()) or "none"),
-        ("for people", _listed((f"{each.name} {each.state}", each.number) for each in status.call_tasks) or "nothing"),
-    ]
-    for name, value in rows:
-        table.add_row(f"[bold]{name}[/]", Text(value))
-    return table
-
-
-def _lease(status: Status) -> str:
-    if status.oldest_lease is None:
-        return ""
-    late = f", {status.overdue_leases} past their lease" if status.overdue_leases else ""
-    return f", the oldest for {_span(status.oldest_lease)}{late}"
-
-
-def _lanes_table(status: Status) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("lender", "channel", "first due (UTC)", "late by"):
-        table.add_column(heading)
-    for lane in status.lanes:
-        late = _span(lane.lag) if lane.lag else ""
-        table.add_row(lane.lender_id, lane.channel, f"{lane.first_due:%Y-%m-%d %H:%M}", late)
-    return table
-
-
-def _contacts_table(status: Status) -> Table:
-    table = Table(title="Contacts of the last 24 hours", title_justify="left", box=None, pad_edge=False)
-    for heading in ("channel", "state", "number"):
-        table.add_column(heading)
-    for each in status.contacts:
-        table.add_row(each.name, each.state, f"{each.number:,}")
-    return table
-
-
-def _listed(counts: Iterable[tuple[str, int]]) -> str:
-    return ", ".join(f"{number:,} {name}" for name, number in counts)
-
-
-def _span(lasting: timedelta) -> str:
-    seconds = int(lasting.total_seconds())
-    if seconds < 120:
-        return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
 
 
 # ----------------------------------------------------------------------------------------------------------- the report

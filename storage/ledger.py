@@ -1,6 +1,6 @@
-"""Reading the ledger back: what happened to one account and why, how the fleet stands, and what may never be in it."""
+"""Reading the ledger back: what happened to one account and why, and what may never be in it."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Final, LiteralString, NamedTuple
 from uuid import UUID
 
@@ -252,105 +252,6 @@ def telling_accounts(conn: Conn, limit: int) -> list[Account]:
         (limit,),
     ).fetchall()
     return [Account._make(row) for row in rows]
-
-
-# ------------------------------------------------------------------------------------------------------------ the fleet
-
-
-class LaneLag(NamedTuple):
-    """A lender's channel: reminders planned, and how long the longest has been due (business time; none: zero)."""
-
-    lender_id: str
-    channel: str
-    first_due: datetime
-    lag: timedelta
-
-
-class Counted(NamedTuple):
-    name: str
-    state: str
-    number: int
-
-
-class Status(NamedTuple):
-    """How the fleet stands now. Leases are in real time, lags in business time."""
-
-    business_now: datetime
-    stepped_at: datetime | None
-    release_hash: str | None
-    paused: list[tuple[str, str]]
-    lanes: list[LaneLag]
-    reminders: dict[str, int]
-    contacts: list[Counted]
-    call_tasks: list[Counted]
-    open_batches: int
-    oldest_lease: timedelta | None
-    overdue_leases: int
-    inbox_waiting: int
-    inbox_early: int
-
-
-def status(conn: Conn) -> Status:
-    """How the fleet stands. Contacts are those of the last 24 hours of business time."""
-    head = conn.execute(
-        """
-        SELECT business_now(), (SELECT stepped_at FROM clock),
-               (SELECT release_hash FROM release WHERE state = 'live'),
-               (SELECT count(*) FROM batch WHERE ended_at IS NULL),
-               (SELECT clock_timestamp() - min(begun_at) FROM batch WHERE ended_at IS NULL),
-               (SELECT count(*) FROM batch WHERE ended_at IS NULL AND lease_until <= clock_timestamp()),
-               (SELECT count(*) FROM inbox WHERE folded_at IS NULL AND outcome IS NULL),
-               (SELECT count(*) FROM inbox WHERE folded_at IS NULL AND outcome IS NOT NULL)
-        """
-    ).fetchone()
-    assert head is not None
-    now, stepped_at, release_hash, batches, oldest, overdue, waiting, early = head
-    return Status(
-        business_now=now,
-        stepped_at=stepped_at,
-        release_hash=release_hash,
-        paused=conn.execute("SELECT scope, reason FROM pause ORDER BY scope").fetchall(),
-        lanes=[LaneLag._make(row) for row in conn.execute(_LAGS)],
-        reminders=dict(conn.execute("SELECT state, count(*) FROM reminder GROUP BY state ORDER BY state").fetchall()),
-        contacts=_counted(conn, _RECENT_CONTACTS),
-        call_tasks=_counted(conn, "SELECT kind, state, count(*) FROM call_task GROUP BY 1, 2 ORDER BY 1, 2"),
-        open_batches=batches,
-        oldest_lease=oldest,
-        overdue_leases=overdue,
-        inbox_waiting=waiting,
-        inbox_early=early,
-    )
-
-
-def _counted(conn: Conn, query: LiteralString) -> list[Counted]:
-    return [Counted._make(row) for row in conn.execute(query)]
-
-
-#: One probe of the index for each lender, channel and shard that has anything planned.
-_LAGS: LiteralString = """
-    WITH RECURSIVE lane AS (
-        (SELECT lender_id, channel, shard, due_at FROM reminder WHERE state = 'planned'
-         ORDER BY lender_id, channel, shard, due_at LIMIT 1)
-        UNION ALL
-        SELECT n.* FROM lane l, LATERAL (
-            SELECT r.lender_id, r.channel, r.shard, r.due_at FROM reminder r
-            WHERE r.state = 'planned' AND (r.lender_id, r.channel, r.shard) > (l.lender_id, l.channel, l.shard)
-            ORDER BY r.lender_id, r.channel, r.shard, r.due_at LIMIT 1) n)
-    SELECT lender_id, channel, min(due_at), greatest(business_now() - min(due_at), interval '0')
-    FROM lane GROUP BY lender_id, channel ORDER BY lender_id, channel
-"""
-
-_RECENT_CONTACTS: LiteralString = """
-    SELECT c.channel, coalesce(k.kind, 'intended'), count(*)
-    FROM contact c
-    LEFT JOIN (
-        SELECT e.contact_id, max(r.rank) AS rank FROM contact_event e JOIN contact_event_rank r USING (kind)
-        WHERE e.intended_at >= business_now() - interval '24 hours' GROUP BY e.contact_id
-    ) f ON f.contact_id = c.contact_id
-    LEFT JOIN contact_event_rank k ON k.rank = f.rank
-    WHERE c.intended_at >= business_now() - interval '24 hours' AND c.origin = 'duly'
-    GROUP BY 1, 2 ORDER BY 1, 2
-"""
 
 
 # ----------------------------------------------------------------------------------------------------------- the report

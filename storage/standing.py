@@ -139,6 +139,9 @@ _CALL_TASKS: LiteralString = """
     GROUP BY kind, state ORDER BY kind, state
 """
 
+#: What a look asks of tables that grow; a test holds each of them to its indexes.
+QUERIES: Final = (_HEAD, _LAGS, _CALL_TASKS)
+
 
 # --------------------------------------------------------------------------------------------------------- the database
 

@@ -1,4 +1,4 @@
-"""`duly explain` and `duly status`: reasons for people and for scripts, and nothing personal unless asked for."""
+"""`duly explain`: reasons for people and for scripts, and nothing personal unless asked for."""
 
 import io
 from collections.abc import Iterator
@@ -85,23 +85,6 @@ def test_an_unknown_account_is_a_sentence_and_exit_code_1(customer: MadeCustomer
 
     assert result.exit_code == 1
     assert "no account has that reference" in result.stderr
-
-
-def test_the_status_says_what_is_due_what_waits_and_what_is_paused(
-    customer: MadeCustomer, connection: psycopg.Connection
-) -> None:
-    lanes.pause(connection, "*", reason="a drill", by="tests")
-    connection.commit()
-
-    told = plain(duly("status", "--json"))
-
-    assert told["paused"] == [{"scope": "*", "reason": "a drill"}]
-    assert told["reminders"] == {"planned": 1}
-    assert {"name": "call", "state": "done", "number": 1} in told["call_tasks"]
-    assert told["release_hash"]
-    screen = duly("status").stdout
-    assert "stepped clock" in screen
-    assert "* (a drill)" in screen
 
 
 def test_the_drawings_for_the_demonstration_hold_what_happened(

@@ -98,30 +98,6 @@ def test_the_report_counts_every_end_and_every_wait_by_channel_stage_and_rule(fl
     assert ledger.report(fleet.conn, later, later + timedelta(days=1)) == []
 
 
-def test_the_status_tells_lags_leases_ends_and_what_waits(fleet: Fleet) -> None:
-    customer = a_customer(fleet.conn, keyring(fleet.settings))
-    a_reminder(fleet.conn, customer, an_account(fleet.conn, customer))
-    lanes.step_clock(fleet.conn, TUESDAY_MORNING + timedelta(minutes=7))
-    fleet.conn.execute(
-        """
-        INSERT INTO batch (batch_id, lane, worker, begun_at, lease_until)
-        VALUES (gen_random_uuid(), 'x', 'w', clock_timestamp() - interval '1 hour', clock_timestamp())
-        """
-    )
-    lanes.pause(fleet.conn, "lantern", reason="a test", by="test")
-
-    status = ledger.status(fleet.conn)
-
-    assert [(lane.lender_id, lane.channel, lane.lag) for lane in status.lanes] == [
-        ("lantern", "sms", timedelta(minutes=7))
-    ]
-    assert (status.reminders, status.open_batches, status.overdue_leases) == ({"planned": 1}, 1, 1)
-    assert status.oldest_lease is not None
-    assert status.oldest_lease >= timedelta(hours=1)
-    assert status.paused == [("lantern", "a test")]
-    assert status.stepped_at == status.business_now
-
-
 def test_an_account_is_found_by_its_reference_or_the_remedy_is_named(connection: psycopg.Connection) -> None:
     from_ = a_keyed_customer(connection)
     an_account(connection, from_)
