@@ -163,6 +163,13 @@ class Adapter(Protocol):
 class Finder(Protocol):
     """A provider that can be asked what became of a message whose answer was lost."""
 
-    async def find(self, outbound_contact: UUID, to: str, since: datetime) -> Receipt | None:
-        """The receipt if the provider knows the message. None proves nothing."""
+    async def find(
+        self, outbound_contact: UUID, to: str, since: datetime, *, body: str | None = None
+    ) -> Receipt | None:
+        """The receipt if the provider knows the message; None proves nothing, not even with every argument given.
+
+        `to` is the clear address, `since` the real time just before the attempt, `body` the words as they were sent
+        (rendered again from the sealed facts): without them a message is only told by number and time. Raises the
+        channel errors where the provider cannot be asked.
+        """
         ...

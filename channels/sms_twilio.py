@@ -31,6 +31,12 @@ SHORTEST_VALIDITY = timedelta(seconds=1)
 #: Room for the provider's clock to differ from ours when messages are looked up.
 CLOCK_SLACK = timedelta(seconds=30)
 
+#: An attempt reaches Twilio within its deadline, a wave within its lease; what was made later is another message.
+ATTEMPT_SPAN = timedelta(minutes=10)
+
+#: What a trial account puts in front of every text (twilio.com/docs/usage/tutorials, page on the trial account).
+_TRIAL = "Sent from your Twilio trial account - "
+
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _MESSAGING_SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
 
@@ -76,25 +82,40 @@ class TwilioSms:
             raise OutcomeUnknown("answer without sid")
         return Receipt(self.name, message.sid)
 
-    async def find(self, outbound_contact: UUID, to: str, since: datetime) -> Receipt | None:
-        """The receipt, if exactly one message went to this number since; otherwise None.
+    async def find(
+        self, outbound_contact: UUID, to: str, since: datetime, *, body: str | None = None
+    ) -> Receipt | None:
+        """The receipt, if exactly one message with these words went to this number around then; otherwise None.
 
-        Twilio does not tell our id back, so whoever records the receipt must check that its SID is not already
-        another contact's.
+        Twilio does not tell our id back (it is in the callback's URL, which a message does not show), so whoever
+        records the receipt must check that its SID is not already another contact's.
         """
         try:
-            messages = await self._messages.list_async(to=to, date_sent_after=since - CLOCK_SLACK, limit=20)
+            messages = await self._messages.list_async(to=to, date_sent_after=since - CLOCK_SLACK, limit=50)
         except (TwilioException, ValueError, TypeError, AttributeError) as error:
             raise OutcomeUnknown("unreadable answer") from error
-        ours = [m for m in messages if m.sid and m.direction == "outbound-api" and _is_since(m.date_created, since)]
+        ours = [
+            message
+            for message in messages
+            if message.sid
+            and message.to == to
+            and message.direction == "outbound-api"
+            and _is_of_then(message.date_created, since)
+            and (body is None or _words(message.body or "") == _words(body))
+        ]
         return Receipt(self.name, str(ours[0].sid)) if len(ours) == 1 else None
 
     async def aclose(self) -> None:
         await self._session.close()
 
 
-def _is_since(created: datetime | None, since: datetime) -> bool:
-    return created is not None and created >= since - CLOCK_SLACK
+def _is_of_then(created: datetime | None, since: datetime) -> bool:
+    return created is not None and since - CLOCK_SLACK <= created <= since + ATTEMPT_SPAN
+
+
+def _words(body: str) -> str:
+    """A text without what a provider may change on its way: spaces, and the mark of a trial account."""
+    return " ".join(body.removeprefix(_TRIAL).split())
 
 
 def _from(sender: str) -> dict[str, str]:

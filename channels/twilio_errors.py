@@ -43,21 +43,25 @@ TWILIO_ERRORS: Mapping[int, Meaning] = {
     20404: _OURS,  # no such resource: the account in the URL
     20429: _LATER,  # too many requests: never processed, safe to repeat
     21211: _DEAD,  # invalid To number
+    21219: _OURS,  # trial account, number not verified
     21212: _OURS,  # invalid From number
     21217: _DEAD,  # To number does not look valid
     21265: _DEAD,  # To is a short code
     21266: _DEAD,  # To and From are the same
     21267: _OURS,  # alphanumeric sender on a trial account
     21408: _REFUSED,  # no permission for this country: a matter of geo settings, the number may be good
+    21601: _OURS,  # From cannot send texts
     21602: _REFUSED,  # no body
     21603: _OURS,  # From is required
     21604: _DEAD,  # To is required
     21606: _OURS,  # From is not ours or not SMS-capable
     21608: _OURS,  # trial account, number not verified
+    21609: _OURS,  # StatusCallback is no URL: DULY_PUBLIC_URL
     21610: _OPTED_OUT,  # the recipient has unsubscribed from this sender
     21611: _LATER,  # this From number's queue is full
     21612: _REFUSED,  # no route between To and From
     21614: _DEAD,  # To is not a mobile number
+    21616: _OURS,  # From matches several numbers
     21617: _REFUSED,  # body over 1,600 characters
     21619: _REFUSED,  # no text at all
     21635: _DEAD,  # To is a landline
@@ -82,12 +86,20 @@ TWILIO_ERRORS: Mapping[int, Meaning] = {
     30007: _REFUSED,  # filtered: usually the text, not the number
     30008: _REFUSED,  # unknown error
     30009: _REFUSED,  # a segment is missing
+    30010: _REFUSED,  # dearer than the highest price that we allow
+    30011: _REFUSED,  # no MMS there
+    30012: _LATER,  # the validity period was too short for the carrier: another window may be longer
+    30017: _LATER,  # carrier congested
     30022: _LATER,  # 10DLC rate exceeded
     30023: _LATER,  # 10DLC daily cap
+    30032: _OURS,  # toll-free number is not verified
     30034: _OURS,  # 10DLC number is not registered
+    30035: _OURS,  # number is not set up well
     30036: _REFUSED,  # validity period ran out before it left
     30047: _REFUSED,  # rescheduling failed; neither queued nor sent
     30410: _REFUSED,  # carrier timed out
+    30450: _REFUSED,  # held back as suspected traffic fraud
+    30453: _REFUSED,  # likewise
     30610: _LATER,  # quiet hours at the provider
     30863: _OURS,  # toll-free verification: debt collection is not allowed there
     30943: _OURS,  # 10DLC campaign: likewise

@@ -15,6 +15,7 @@ from channels.base import ChannelError, OutcomeUnknown, Rejected, TryLater
 from channels.credentials import TwilioCredentials
 from channels.sms_twilio import TwilioSms
 from domain.channel import Channel
+from domain.message import Rendered
 from simulator.providers.faults import FaultKind, FaultRule
 from tests.channels.rig import STEADY, Rig, a_rig, a_server_that, an_outbound
 
@@ -188,6 +189,26 @@ def test_two_messages_to_one_number_prove_nothing(tmp_path: Path) -> None:
         await adapter.send(second)
 
         assert await adapter.find(first.contact_id, first.to, datetime.now(UTC)) is None
+
+    run(tmp_path, story)
+
+
+def test_of_several_messages_to_one_number_the_words_tell_which_is_ours(tmp_path: Path) -> None:
+    async def story(rig: Rig, adapter: TwilioSms) -> None:
+        other = an_outbound(Channel.SMS, rendered=Rendered(Channel.SMS, "en", "Another  matter."))
+        ours = an_outbound(Channel.SMS)
+        await adapter.send(other)
+        await adapter.send(ours)
+        since = datetime.now(UTC)
+
+        found = await adapter.find(ours.contact_id, ours.to, since, body=ours.rendered.text)
+        theirs = await adapter.find(other.contact_id, other.to, since, body=" Another matter.")
+
+        assert found is not None
+        assert theirs is not None
+        assert (found.provider_ref, theirs.provider_ref) == tuple(m.ref for m in list(rig.world.outbox.shown)[::-1])
+        assert await adapter.find(ours.contact_id, ours.to, since, body="what we never sent") is None
+        assert await adapter.find(ours.contact_id, ours.to, since - timedelta(hours=1), body=ours.rendered.text) is None
 
     run(tmp_path, story)
 
