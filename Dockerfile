@@ -8,7 +8,7 @@ RUN useradd --system --uid 10001 --home-dir /var/lib/duly --create-home --shell 
 
 WORKDIR /src
 COPY . .
-RUN pip install -c constraints.txt '.[fast,sandbox]' && rm -rf /src
+RUN pip install -c constraints.txt '.[fast,sandbox,otel]' && rm -rf /src
 
 WORKDIR /var/lib/duly
 USER duly
