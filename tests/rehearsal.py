@@ -20,7 +20,7 @@ from storage.rows import Conn
 from tests.builders import HOUSE, TUESDAY_MORNING, a_live_release
 from worker.wiring import Spine
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 
 
 @dataclass

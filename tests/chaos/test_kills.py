@@ -4,7 +4,6 @@ The moment is chosen from outside, with nothing of ours bent: a table lock holds
 its record, a stalling provider holds it in the middle of a wave.
 """
 
-import time
 from collections import Counter
 
 import psycopg
@@ -46,7 +45,8 @@ def waiting_for(conn: psycopg.Connection, table: str) -> bool:
 
 
 def recover(fleet: Fleet, lane: Lane) -> None:
-    """Wait out the lease in real time, sweep, and let a healthy worker go on."""
+    """Let the lease run out at once (test_storm waits for it), sweep, and let a healthy worker go on."""
+    fleet.conn.execute("UPDATE batch SET lease_until = clock_timestamp() WHERE ended_at IS NULL")
     spine = fleet.spine()
     try:
         eventually(lambda: dispatch.sweep(spine).batches > 0 or not open_batches(fleet), why="the lease runs out")
@@ -105,12 +105,10 @@ def test_killed_before_the_record_the_wave_is_uncertain_and_never_repeated(fleet
         kill(worker)
     assert sandbox.accepted() == 10
 
-    began = time.monotonic()
     recover(fleet, lane)
 
     assert ended(fleet) == {"uncertain": 10, "sent": CUSTOMERS - 10}
     assert Counter(sandbox.recipients()).most_common(1)[0][1] == 1
-    assert time.monotonic() - began < fleet.settings.lease_seconds + 10
 
 
 def test_an_uncertain_reminder_keeps_the_account_going(fleet: Fleet, sandbox: Sandbox):
