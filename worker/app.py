@@ -4,6 +4,7 @@ from typing import Any
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 from config import settings as configuration
 from domain.channel import Channel
@@ -45,6 +46,8 @@ def celery_settings() -> dict[str, Any]:
         "task_ignore_result": True,
         # Names of lanes and nothing else, as JSON and nothing else.
         "accept_content": ["json"],
+        "worker_consumer": "worker.door:Door",
+        "worker_enable_remote_control": False,  # whoever can write to the broker could end the fleet by it
         "task_serializer": "json",
         # Each with an exchange and a key of its own: queues that share Celery's default key all get every message.
         "task_queues": [Queue(name, Exchange(name, type="direct"), routing_key=name) for name in QUEUES],
@@ -67,11 +70,14 @@ def celery_settings() -> dict[str, Any]:
         "worker_redirect_stdouts": False,
         "beat_schedule": beat_schedule(ours.tick_seconds),
         "beat_max_loop_interval": min(ours.tick_seconds, 5),
-        "beat_schedule_filename": str(ours.home / "beat-schedule"),
+        "beat_scheduler": "worker.schedule:Metronome",
         "timezone": "UTC",
         "enable_utc": True,
     }
 
+
+# Messages are looked at before anything of them is unpacked.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.door:Transport"))
 
 app = Celery("duly", include=["worker.tasks"])
 app.add_defaults(celery_settings)

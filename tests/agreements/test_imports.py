@@ -26,7 +26,7 @@ MAY_IMPORT = {
 PACKAGES = tuple(MAY_IMPORT)
 BELOW_WORKER = ("domain", "config", "policy", "messages", "channels", "storage")
 
-KNOW_CELERY = {"worker/app.py", "worker/schedule.py", "worker/tasks.py"}
+KNOW_CELERY = {"worker/app.py", "worker/door.py", "worker/schedule.py", "worker/tasks.py"}
 READS_THE_ENVIRONMENT = {"config/settings.py"}
 
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv", "os.getenvb", "os.putenv"}

@@ -1,0 +1,160 @@
+"""Whatever stands in the broker: our own wake-ups are followed, everything else is refused, counted and survived."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kombu import Connection
+from kombu.compression import compress
+
+from config.settings import Settings, child_environment
+from storage import database, tallies
+from tests.builders import HOUSE, a_live_release
+from tests.rehearsal import eventually
+from worker import engines as embedded
+from worker.app import QUEUES
+from worker.door import LARGEST_BODY_BYTES, refusal
+
+TASKS = frozenset({"duly.tick", "duly.drain"})
+LANE = "lantern:sms:3"
+NOTHING_MORE = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+def a_body(*args: Any, embedded: Any = NOTHING_MORE, **named: Any) -> bytes:
+    return json.dumps([args, named, embedded]).encode()
+
+
+def headers(task: str = "duly.drain", **changed: Any) -> dict[str, Any]:
+    return {"lang": "py", "task": task, "id": str(uuid4()), "timelimit": [None, None], "retries": 0, **changed}
+
+
+def test_our_own_wake_ups_are_let_in() -> None:
+    assert refusal(headers(), "application/json", a_body(LANE), tasks=TASKS) is None
+    assert refusal(headers("duly.tick"), "application/json", a_body(), tasks=TASKS) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "content_type", "body", "why"),
+    [
+        ({"task": "celery.chord_unlock"}, "application/json", a_body(), "unknown task"),
+        ({"task": ["duly.drain"]}, "application/json", a_body(), "unknown task"),
+        ({}, "application/x-python-serialize", pickle.dumps(()), "not JSON"),
+        ({"compression": "application/x-gzip"}, "application/json", a_body(LANE), "not JSON"),
+        ({}, "application/json", b"{", "not JSON"),
+        ({}, "application/json", b"[" * LARGEST_BODY_BYTES, "not JSON"),
+        ({}, "application/json", a_body("x" * LARGEST_BODY_BYTES), "oversized"),
+        ({"eta": "2099-01-01T00:00:00+00:00"}, "application/json", a_body(LANE), "not a wake-up"),
+        ({"timelimit": [0.01, None]}, "application/json", a_body(LANE), "not a wake-up"),
+        ({"expires": "soon"}, "application/json", a_body(LANE), "not a wake-up"),
+        ({"id": None}, "application/json", a_body(LANE), "not a wake-up"),
+        ({}, "application/json", a_body(LANE, LANE), "not a lane name"),
+        ({}, "application/json", a_body({"lane": LANE}), "not a lane name"),
+        ({}, "application/json", a_body("lantern:sms:99"), "not a lane name"),
+        ({}, "application/json", a_body(), "not a lane name"),
+        ({}, "application/json", a_body(lane=LANE), "wrong arguments"),
+        ({"task": "duly.tick"}, "application/json", a_body(1), "wrong arguments"),
+        ({}, "application/json", a_body(LANE, embedded={"chain": [{"task": "duly.tick"}]}), "wrong arguments"),
+        ({}, "application/json", b'"duly"', "wrong arguments"),
+    ],
+)
+def test_what_we_would_not_have_sent_is_refused(changed: dict, content_type: str, body: bytes, why: str) -> None:
+    assert refusal(headers(**changed), content_type, body, tasks=TASKS) == why
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.integers(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*headers(), "eta", "expires"]), JSON), JSON, JSON)
+def test_anything_at_all_is_answered_and_nothing_strange_let_in(given_headers: dict, kind: Any, said: Any) -> None:
+    assert refusal(given_headers, kind, json.dumps(said).encode(), tasks=TASKS) is not None
+
+
+@pytest.fixture
+def settings(database_url: str, broker_url: str, tmp_path: Path) -> Settings:
+    with database.connect(database_url, autocommit=True) as conn:
+        a_live_release(conn)
+    return Settings(home=tmp_path, database_url=database_url, broker_url=broker_url)
+
+
+@pytest.fixture
+def worker(settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen]:
+    """The true worker, as the fleet starts it."""
+    celery = [sys.executable, "-m", "celery", "-A", "worker.app", "--quiet"]
+    command = [*celery, "worker", "-Q", ",".join(QUEUES), "-c", "1"]
+    with (tmp_path / "worker.log").open("wb") as log_file:
+        process = subprocess.Popen(
+            command, env=child_environment(settings), cwd=HOUSE, stdout=log_file, stderr=log_file
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def send(settings: Settings, body: Any, **more: Any) -> None:
+    """Publish with kombu, as anybody could who reaches the broker."""
+    url = settings.broker_url.get_secret_value()
+    with Connection(url, transport_options={"global_keyprefix": "duly:"}) as connection:
+        connection.Producer(auto_declare=False).publish(body, exchange="sms", routing_key="sms", **more)
+
+
+def forge(settings: Settings) -> None:
+    """One of each: through kombu, and straight into the list."""
+    url = settings.broker_url.get_secret_value()
+    send(settings, pickle.dumps(os.system), content_type="application/x-python-serialize", content_encoding="binary",
+         headers=headers())  # fmt: skip
+    send(settings, [[], {}, NOTHING_MORE], headers=headers("os.system"))
+    send(settings, [[], {}, NOTHING_MORE], headers=headers("celery.backend_cleanup"))
+    send(settings, [["lantern:sms:99"], {}, NOTHING_MORE], headers=headers())
+    send(settings, [["x" * 1_000_000], {}, NOTHING_MORE], headers=headers())
+    send(settings, [[7], {"lane": LANE}, NOTHING_MORE], headers=headers())
+    send(settings, {"task": "duly.drain", "id": "1", "args": [LANE], "kwargs": {}})
+    packed, kind = compress(b"0" * 50_000_000, "zlib")
+    bomb = {
+        "body": b64encode(packed).decode(),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": headers(compression=kind),
+        "properties": {"delivery_tag": "1", "body_encoding": "base64"},
+    }
+    with embedded.redis_client(url) as client:
+        for raw in (b"\xff\xfe", b"7", b"{}", b"[" * 100_000, json.dumps(bomb).encode(),
+                    b'{"body": {"__type__": "datetime", "__value__": "x"}, "properties": {}}'):  # fmt: skip
+            client.lpush("duly:sms", raw)
+
+
+def refused(url: str) -> int:
+    with database.connect(url, autocommit=True) as conn:
+        return int(sum(number for series, number in tallies.totals(conn).items() if "refused" in series))
+
+
+def test_a_worker_refuses_and_counts_what_is_forged_and_goes_on(settings: Settings, worker: subprocess.Popen) -> None:
+    with embedded.redis_client(settings.broker_url.get_secret_value()) as client:
+        eventually(lambda: client.exists("duly:_kombu.binding.sms") == 1, why="the worker has declared its queues")
+
+    forge(settings)
+    url = settings.database_url.get_secret_value()
+
+    eventually(lambda: refused(url) >= 13, why="every forged message is counted")
+
+    assert refused(url) == 13
+    with database.connect(url, autocommit=True) as conn:
+        conn.execute("INSERT INTO wake_up (lane) VALUES (%s)", (LANE,))
+        send(settings, [[LANE], {}, NOTHING_MORE], headers=headers())
+        eventually(lambda: not conn.execute("SELECT 1 FROM wake_up").fetchall(), why="the worker still takes turns")
+    assert worker.poll() is None

@@ -1,0 +1,89 @@
+"""Beat ticks whatever its clock does."""
+
+import time
+from datetime import datetime, timedelta
+
+import pytest
+from celery import Celery
+from celery.beat import ScheduleEntry, Scheduler
+
+from worker.schedule import EXPIRES_SECONDS, Metronome, beat_schedule
+
+EVERY = 0.02
+
+
+class Clockwork(Celery):
+    """An application on a machine whose clock somebody sets."""
+
+    set_by = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.set_by
+
+
+def ticks_after_the_clock_was_set(kind: type[Scheduler], by: timedelta) -> int:
+    """How many ticks went out in half a second after the time of day jumped."""
+    app = Clockwork("tests", set_as_current=False)
+    app.conf.update(beat_schedule={"tick": {"task": "duly.tick", "schedule": EVERY}}, result_expires=None)
+
+    class Counting(kind):
+        sent = 0
+
+        def setup_schedule(self) -> None:
+            super().setup_schedule()
+            self.merge_inplace(app.conf.beat_schedule)
+
+        def apply_entry(self, entry: ScheduleEntry, producer: object = None) -> None:
+            self.sent += 1
+
+        @property
+        def producer(self) -> None:
+            return None
+
+    beat = Counting(app, max_interval=EVERY)
+    _run(beat, seconds=5, until=3)
+    assert beat.sent >= 3, "it ticks at all"
+    app.set_by = by
+    beat.sent = 0
+    _run(beat, seconds=0.5, until=3)
+    return beat.sent
+
+
+def _run(beat: Scheduler, *, seconds: float, until: int) -> None:
+    ends = time.monotonic() + seconds
+    while beat.sent < until and time.monotonic() < ends:
+        time.sleep(max(0.0, min(beat.tick(), EVERY)))
+
+
+@pytest.mark.parametrize("hours", [-1, -24, 2])
+def test_beat_ticks_on_when_its_clock_is_set(hours: int) -> None:
+    assert ticks_after_the_clock_was_set(Metronome, timedelta(hours=hours)) >= 3
+
+
+def test_celerys_own_scheduler_would_fall_silent() -> None:
+    """If it no longer does, ours is not needed any more."""
+    assert ticks_after_the_clock_was_set(Scheduler, timedelta(hours=-1)) == 0
+
+
+def test_after_a_sleep_one_tick_is_enough() -> None:
+    app = Clockwork("tests", set_as_current=False)
+    app.conf.update(beat_schedule={"tick": {"task": "duly.tick", "schedule": EVERY}})
+    sent = []
+
+    class Counting(Metronome):
+        producer = None
+
+        def apply_entry(self, entry: ScheduleEntry, producer: object = None) -> None:
+            sent.append(entry.name)
+
+    beat = Counting(app)
+    beat.tick()
+    time.sleep(10 * EVERY)
+
+    assert 0 < beat.tick() <= EVERY
+    assert sent == ["tick", "tick"]
+
+
+def test_nothing_that_beat_sends_outlives_an_outage_or_dies_of_a_little_skew() -> None:
+    assert {entry["options"]["expires"] for entry in beat_schedule(0.25).values()} == {EXPIRES_SECONDS}
+    assert 30 <= EXPIRES_SECONDS <= 300
