@@ -26,6 +26,11 @@ from pydantic import (
 
 PREFIX = "DULY_"
 
+#: Names that OpenTelemetry gives everybody: read too, and ours (`DULY_OTEL_...`) win over them.
+STANDARD = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_SERVICE_NAME", "OTEL_TRACES_SAMPLER_ARG",
+)  # fmt: skip
+
 #: A secret in a file beyond this is a mistake: a log, a key store, a device.
 LARGEST_SECRET_BYTES = 64 * 1024
 
@@ -148,6 +153,7 @@ class Settings(BaseModel):
     # console
     console_host: str = "127.0.0.1"
     console_port: int = Field(default=8321, ge=1, le=65535)
+    metrics_token: SecretStr | None = None  # None: /metrics is open to whoever reaches the console
 
     # the fleet
     tick_seconds: float = Field(default=0.25, ge=0.05, le=60)
@@ -159,6 +165,12 @@ class Settings(BaseModel):
     # logs
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
     log_format: Literal["console", "json"] = "console"
+
+    # spans; None: no spans
+    otel_exporter_otlp_endpoint: HttpUrl | None = None
+    otel_exporter_otlp_headers: SecretStr | None = None
+    otel_service_name: str = "duly"
+    otel_traces_sampler_arg: float = Field(default=1.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _hold_together(self) -> Self:
@@ -202,7 +214,7 @@ def adopt(settings: Settings) -> Settings:
 
 def load_from(environment: Mapping[str, str]) -> Settings:
     """Settings from a mapping like the environment. Raises BadSettings naming every key that is wrong."""
-    values: dict[str, str] = {}
+    values = {key.lower(): environment[key].strip() for key in STANDARD if environment.get(key, "").strip()}
     complaints: list[str] = []
     for key in sorted(environment):
         if not key.startswith(PREFIX):

@@ -1,4 +1,4 @@
-"""What the broker says of itself: whether it answers, and how much waits in it. No worker asks; people and graphs do."""
+"""What the broker says of itself: whether it answers, and how much waits in it. Workers never ask."""
 
 from dataclasses import dataclass, field
 from typing import Final

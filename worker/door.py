@@ -21,7 +21,6 @@ from kombu.transport import redis
 
 from config import settings as configuration
 from domain.lane import BadLane, Lane
-from storage import database
 from worker import engines
 from worker.metrics import REFUSED, TALLY
 from worker.reporting import Reporter
@@ -113,7 +112,7 @@ class Refusals:
     def end(self) -> None:
         """The last report."""
         if self._reporter is not None:
-            self._reporter.end(lambda: database.connect(_database_url(), autocommit=True, patience_seconds=0))
+            self._reporter.end()
 
 
 def _database_url() -> str:

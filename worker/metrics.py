@@ -66,6 +66,9 @@ PROVIDER_TURNS: Final = Family(
 )
 PACED: Final = Family("duly_paced_total", "Reminders put off because a rate limit was met.", ("provider",))
 OF_PROVIDERS: Final = (PROVIDER_TURNS, PACED)
+CALLBACKS_REFUSED: Final = Family(
+    "duly_callbacks_refused_total", "Callbacks of providers and clicks that were refused.", ("source", "reason")
+)
 STAGES: Final = Family(
     "duly_stage_seconds", "Time of a whole batch by the stage it went into.", ("stage",), STAGE_BUCKETS
 )
@@ -76,7 +79,9 @@ LATENCY: Final = Family(
 TICKS: Final = Family("duly_tick_seconds", "Time of one look at what is due.", (), STAGE_BUCKETS)
 CPU: Final = Family("duly_process_cpu_seconds_total", "Processor time of our processes.", ("role",))
 
-FAMILIES: Final = (REMINDERS, VERDICTS, SENDS, BATCHES, SWEEPS, REFUSED, *OF_PROVIDERS, STAGES, LATENCY, TICKS, CPU)
+FAMILIES: Final = (
+    REMINDERS, VERDICTS, SENDS, BATCHES, SWEEPS, REFUSED, *OF_PROVIDERS, CALLBACKS_REFUSED, STAGES, LATENCY, TICKS, CPU,
+)  # fmt: skip
 
 
 class Stage(StrEnum):

@@ -72,8 +72,12 @@ class Reporter:
 
     def between_tasks(self, connection: Callable[[], Conn]) -> None:
         """Report over the process's own connection if it is time to; called when no transaction is open."""
-        if time.monotonic() - self._last >= self._every_seconds:
-            self._try(connection)
+        if time.monotonic() - self._last < self._every_seconds:
+            return
+        try:
+            self.report(connection())
+        except (psycopg.Error, database.DatabaseDown) as error:
+            self._wait(error)
 
     def report(self, conn: Conn) -> None:
         """Write down what was counted by now."""
@@ -91,36 +95,35 @@ class Reporter:
                 self._buried = time.monotonic()
                 tallies.bury(conn, silent_for=BURIED_AFTER)
 
-    def end(self, connection: Callable[[], Conn]) -> None:
+    def end(self) -> None:
         """The process ends: the last report, and its row becomes part of the sum."""
         self._is_over.set()
         if self._thread.is_alive():
             self._thread.join(timeout=database.CONNECT_TIMEOUT_SECONDS)
-        if self._try(connection):
-            self._try(connection, then=lambda conn: tallies.leave(conn, self._process_id))
-
-    def _try(self, connection: Callable[[], Conn], *, then: Callable[[Conn], None] | None = None) -> bool:
-        """Report if the database lets us; what it does not take now stays counted and goes with the next report."""
-        try:
-            (then or self.report)(connection())
-        except (psycopg.Error, database.DatabaseDown) as error:
-            log.warning("report_waits", process=self._name, error=type(error).__name__)
-            return False
-        return True
+        self._by_itself(self._leave)
 
     def _watch(self) -> None:
         while not self._is_over.wait(self._every_seconds):
             if time.monotonic() - self._last >= self._idle_seconds:
-                self._report_by_itself()
+                self._by_itself(self.report)
 
-    def _report_by_itself(self) -> None:
+    def _by_itself(self, work: Callable[[Conn], None]) -> None:
+        """Work over a connection that is opened for the moment."""
         try:
             with database.connect(
                 self._database_url, autocommit=True, application_name="duly reports", patience_seconds=0
             ) as conn:
-                self.report(conn)
+                work(conn)
         except (psycopg.Error, database.DatabaseDown) as error:
-            log.warning("report_waits", process=self._name, error=type(error).__name__)
+            self._wait(error)
+
+    def _leave(self, conn: Conn) -> None:
+        self.report(conn)
+        tallies.leave(conn, self._process_id)
+
+    def _wait(self, error: Exception) -> None:
+        """What the database does not take now stays counted and goes with the next report."""
+        log.warning("report_waits", process=self._name, error=type(error).__name__)
 
     def _live_again(self) -> None:
         """Taken for dead: what was reported before is in the sum already."""

@@ -126,5 +126,5 @@ def _report(*, state: str | None = None, **_: object) -> None:
 def _end(**_: object) -> None:
     mine, reporter = _spines.pop(os.getpid(), None), _reporters.pop(os.getpid(), None)
     if mine is not None and reporter is not None:
-        reporter.end(lambda: mine.conn)
+        reporter.end()
         mine.close()

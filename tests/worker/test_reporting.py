@@ -67,7 +67,7 @@ def test_a_process_that_ends_leaves_its_counts_and_no_row(conn: psycopg.Connecti
     reporter.start()
     tally.count(REFUSED, ("a test",), 5)
 
-    reporter.end(lambda: conn)
+    reporter.end()
 
     assert total(conn) == 5
     assert tallies.processes(conn) == []
@@ -86,7 +86,7 @@ def test_an_idle_process_is_reported_by_its_thread(conn: psycopg.Connection, dat
         time.sleep(0.05)
 
     assert total(conn) == 5
-    reporter.end(lambda: conn)
+    reporter.end()
 
 
 def test_a_database_that_is_away_costs_no_count(conn: psycopg.Connection, database_url: str) -> None:
