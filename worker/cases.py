@@ -141,7 +141,7 @@ def customer_facts(row: Due, now: datetime) -> CustomerFacts:
     return CustomerFacts(
         zones=tuple(row.zones),
         zone_confirmed=confirmed is not None and now - confirmed < ZONE_CONFIRMATION_LASTS,
-        blocked=tuple(_blocked(entry) for entry in row.blocked_hours),
+        blocked=tuple(blocked_hours(entry) for entry in row.blocked_hours),
         refused_channels=frozenset(Channel(name) for name in row.refused_channels),
     )
 
@@ -149,7 +149,7 @@ def customer_facts(row: Due, now: datetime) -> CustomerFacts:
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-def _blocked(entry: Mapping[str, object]) -> BlockedHours:
+def blocked_hours(entry: Mapping[str, object]) -> BlockedHours:
     days = entry["days"]
     assert isinstance(days, list)
     return BlockedHours(
