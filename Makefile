@@ -10,7 +10,7 @@ TEST_PROCESSES ?= 2
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help install demo test check up down bench chaos compose-tool clean
+.PHONY: help install demo test check up down bench chaos browser compose-tool clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -27,7 +27,7 @@ up: $(READY) ## run the whole system here until Ctrl-C
 down: $(READY) ## stop what is left running: the embedded engines
 	$(BIN)/duly down
 
-test: $(READY) compose-tool ## run all tests
+test: $(READY) browser compose-tool ## run all tests
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal
 
 check: $(READY) ## lint, formatting and types
@@ -57,6 +57,13 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -c '' 2>/dev/null || { rm -rf .venv && $(PYTHON) -m venv .venv; }
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(READY)
+
+# Some tests read pages in a real browser. Where there is none and none can be installed, they say that they were not run.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+			&& apt-get install -y -q --no-install-recommends chromium fonts-noto-cjk >/dev/null 2>&1; } \
+		|| echo "make: Chromium is not here and cannot be installed: how pages read in a browser is not tested"
 
 # One test lets docker-compose read docker-compose.yml. Where neither it nor the means to install it are there, the test
 # says that this was not run.

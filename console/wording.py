@@ -1,4 +1,4 @@
-"""`duly templates` and `duly segments`: the editors' tools. They read the folder of copy and nothing else."""
+"""`duly templates` and `duly segments`: the editors' tools. They read the folder of copy, and change nothing."""
 
 import sys
 from collections.abc import Iterator
@@ -17,11 +17,13 @@ from config import settings as configuration
 from config.bundle import read_bundle
 from config.ladders import load_ladders
 from config.lenders import load_lenders
+from console import catalogue_page
+from console.house import bundle_of, enter, entered
 from console.output import fail, print_json
 from console.phone import lines
 from domain.channel import Channel
 from domain.segments import Route, count
-from messages import checks, preview
+from messages import checks, preview, side_by_side
 from messages.catalogue import Catalogue, Key
 from messages.checks import Finding
 from messages.fit import check_fit
@@ -29,6 +31,10 @@ from messages.manifest import suggest
 from messages.preview import View
 from messages.rules import Severity
 from messages.source import read_folder, scan
+from storage import ledger, releases
+from storage.ledger import NoSuchAccount
+from worker import engines
+from worker.previewing import CannotShow, view_for
 from worker.wiring import folders
 
 #: The shape of our JSON; a change that could break a reader raises it.
@@ -68,24 +74,79 @@ def preview_command(
     ] = None,
     locale: Annotated[str | None, typer.Option(help="Like zh-Hant; without it, all.")] = None,
     channel: Annotated[Channel | None, typer.Option(help="Without it, all.")] = None,
+    account: Annotated[
+        str | None, typer.Option(metavar="REF", help="Draw it for a real account, as it stands: personal, for staff.")
+    ] = None,
+    lender: Annotated[str | None, typer.Option(help="With --account, if several lenders have that reference.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with everything side by side.")] = None,
-    live: Annotated[Path | None, typer.Option(help="With --html: a folder to show the differences from.")] = None,
+    live: Annotated[
+        str | None,
+        typer.Option(help="With --html: what to compare with: a folder, or the start of a release's hash; 'none' for "
+                          "nothing. Without it, the live release, if there is one."),
+    ] = None,
     all_branches: Annotated[bool, typer.Option(help="Draw every text that the copy can become.")] = False,
     folder: Folder = None,
-) -> None:
-    """Draw a message as its reader will see it, with made-up facts."""
-    files = _read(folder)
+) -> None:  # fmt: skip
+    """Draw a message as its reader will see it, with made-up facts or with a real account's."""
     if html is not None:
-        _write(html, preview.page(files, live=None if live is None else _read(live), only=message))
-        Console().print(f"Written to {html}.")
+        if account is not None:
+            raise typer.BadParameter("a page stays on the disk: draw a real account in the terminal, without --html")
+        _write_page(html, message, folder, live)
         return
     if message is None:
         raise typer.BadParameter("name a message, or write a page of all with --html FILE")
-    catalogue = Catalogue.from_files(files)
-    for key in _chosen(catalogue, message, locale, channel):
+    catalogue = Catalogue.from_files(_read(folder))
+    keys = _chosen(catalogue, message, locale, channel)
+    if account is not None:
+        _draw_for(account, lender, catalogue, keys, locale)
+        return
+    for key in keys:
         shown = preview.views(catalogue, key)
         for each in shown if all_branches else shown[:1]:
             Console().print(_drawn(key, each))
+
+
+def _draw_for(account: str, lender: str | None, catalogue: Catalogue, keys: list[Key], locale: str | None) -> None:
+    """What is drawn goes to the terminal and nowhere else."""
+    with entered() as spine:
+        try:
+            found = ledger.find_account(spine.conn, account, lender)
+            for message, channel in dict.fromkeys(key[:2] for key in keys):
+                at, shown = view_for(spine, bundle_of(spine.settings), catalogue, found, message, channel, locale)
+                Console().print(_drawn((message, channel, at), shown))
+        except (NoSuchAccount, CannotShow) as refused:
+            fail(str(refused), code=1)
+
+
+def _write_page(html: Path, only: str | None, folder: Path | None, live: str | None) -> None:
+    files, faults = scan(folder or folders(configuration.load())[1])
+    if only is not None and f"{only}/message.toml" not in files:
+        known = {path.split("/")[0] for path in files if path.endswith("/message.toml")}
+        raise typer.BadParameter(f"there is no message {only!r}. {suggest(only, known)}")
+    name, before = _live(live)
+    book = side_by_side.book(files, live=before, only=only, unread=faults)
+    try:
+        html.write_text(catalogue_page.draw(book, live_name=name), encoding="utf-8")
+    except OSError as error:
+        fail(f"{html}: cannot be written: {error.strerror}", code=1)
+    Console().print(f"Written to {html}.")
+
+
+def _live(wanted: str | None) -> tuple[str | None, dict[str, str] | None]:
+    """The name and the files of what to compare with, or None twice."""
+    if wanted == "none":
+        return None, None
+    if wanted is not None and Path(wanted).is_dir():
+        return wanted, read_folder(Path(wanted))
+    settings = configuration.load()
+    if wanted is None and settings.database_url is None and not engines.was_started(settings):
+        return None, None  # nothing was ever live here, and a look at words need not start a database
+    with enter(settings) as spine:
+        found = releases.resolve(spine.conn, wanted) if wanted else releases.live_hash(spine.conn)
+        if found is None:
+            return None, None
+        name = f"release {found[:12]}" if wanted else f"what is live ({found[:12]})"
+        return name, releases.fetch(spine.conn, found).under("templates")
 
 
 def _findings(folder: Path | None) -> list[Finding]:
@@ -93,7 +154,7 @@ def _findings(folder: Path | None) -> list[Finding]:
     config_dir, in_use = folders(configuration.load())
     files, faults = scan(folder or in_use)
     unread = {fault.file for fault in faults}
-    findings = [Finding("COPY", Severity.ERROR, each.file, each.line, each.problem, each.remedy) for each in faults]
+    findings = [checks.as_finding(fault) for fault in faults]
     findings += (finding for finding in checks.check(files) if finding.file not in unread)
     catalogue, broken = checks.sound_part(files)
     if folder is None and catalogue is not None and not broken and not faults:
@@ -105,13 +166,6 @@ def _findings(folder: Path | None) -> list[Finding]:
 def _read(folder: Path | None) -> dict[str, str]:
     """Raises CopyError: the command line tells it in a sentence."""
     return read_folder(folder or folders(configuration.load())[1])
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        fail(f"{path}: cannot be written: {error.strerror}", code=1)
 
 
 def _chosen(catalogue: Catalogue, message: str, locale: str | None, channel: Channel | None) -> list[Key]:

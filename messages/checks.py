@@ -73,10 +73,15 @@ def sound_part(files: Mapping[str, str]) -> tuple[Catalogue | None, list[Finding
         try:
             return Catalogue.untried(left), broken
         except CopyError as error:
-            broken.append(Finding("COPY", Severity.ERROR, error.file, error.line, error.problem, f"{error.remedy}"))
+            broken.append(as_finding(error))
             if not _without(left, error.file):
                 break
     return None, broken
+
+
+def as_finding(fault: CopyError) -> Finding:
+    """Copy that cannot be used, as one of the things to change."""
+    return Finding("COPY", Severity.ERROR, fault.file, fault.line, fault.problem, fault.remedy)
 
 
 def _without(files: dict[str, str], broken: str) -> bool:

@@ -115,6 +115,11 @@ def status(settings: Settings) -> tuple[EngineStatus, EngineStatus]:
     )
 
 
+def was_started(settings: Settings) -> bool:
+    """Whether this home has embedded engines, running or not; starts nothing."""
+    return (settings.home.resolve() / "engines" / "postgres").is_dir()
+
+
 def require_broker(settings: Settings, *, patience_seconds: float = BROKER_PATIENCE_SECONDS) -> None:
     """Pass once the broker answers. Raises EngineFailed when it has not within `patience_seconds`.
 

@@ -105,7 +105,9 @@ class Spine:
         if release_hash not in self._past:
             while len(self._past) >= PAST_KEPT:
                 del self._past[next(iter(self._past))]
-            self._past[release_hash] = Catalogue.untried(self._fetch(release_hash).under("templates"))
+            self._past[release_hash] = (
+                Catalogue.untried(self._fetch(release_hash).under("templates")).without_last_look()
+            )
         return self._past[release_hash]
 
     def adapters(self, release: Release) -> Mapping[Channel, Adapter]:

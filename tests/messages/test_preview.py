@@ -1,10 +1,10 @@
-"""A preview shows every branch as its reader will see it, and what is wrong with it."""
+"""A preview shows every text that copy can become, as its reader will see it."""
 
 from domain.channel import Channel
-from domain.segments import Encoding, Segments
+from domain.segments import Encoding, Route, Segments
 from messages import preview
 from messages.catalogue import Catalogue
-from tests.messages.copies import only, shipped
+from tests.messages.copies import shipped
 
 CATALOGUE = Catalogue.from_files(shipped())
 
@@ -28,30 +28,15 @@ def test_segments_are_counted_for_an_sms_only_and_by_its_usual_route() -> None:
     assert mail.segments is None
 
 
-def test_the_page_holds_every_message_and_locale_with_what_to_change() -> None:
-    bad = shipped(**{"first_notice/push.en.txt": "---\nsubject: Debt <b>\n---\nHello"})
+def test_an_sms_is_counted_for_each_route_that_counts_it_otherwise() -> None:
+    english = preview.views(CATALOGUE, ("first_notice", Channel.SMS, "en"))[0]
+    chinese = preview.views(CATALOGUE, ("first_notice", Channel.SMS, "zh-Hant"))[0]
 
-    page = preview.page(bad)
-
-    assert all(f"<section id='{name}'>" in page for name in CATALOGUE.messages)
-    assert "not fit for a release" in page
-    assert "gives the debt away: &#x27;debt&#x27;" in page
-    assert "Debt &lt;b&gt;" in page
-    assert "<b>Debt <b>" not in page
+    assert {route: counted.segments for route, counted in english.by_route.items()} == {Route.AUTO: 2, Route.CN: 5}
+    assert list(chinese.by_route) == [Route.AUTO]
 
 
-def test_the_page_of_a_broken_folder_still_says_what_is_broken() -> None:
-    page = preview.page({"first_notice/sms.en.txt": "Hi"})
+def test_an_e_mail_shows_the_line_beside_its_subject() -> None:
+    mail = preview.views(CATALOGUE, ("first_notice", Channel.EMAIL, "en"))[0]
 
-    assert "_shared/locales.toml" in page
-    assert "is missing" in page
-
-
-def test_the_page_shows_what_differs_from_what_is_live() -> None:
-    live = only("first_notice")
-    edited = {**live, "first_notice/push.en.txt": "---\nsubject: {{ brand }}\n---\nThere is something new for you."}
-
-    page = preview.page(edited, live=live, only="first_notice")
-
-    assert "<ins>There is something new for you.</ins>" in page
-    assert page.count("differs from what is live") == 1
+    assert mail.preheader == "It is easy to miss. Here is what to do."
