@@ -13,6 +13,7 @@ from config import settings as configuration
 from config.from_git import read_at
 from config.settings import Settings
 from console.backtesting import backtest_command
+from console.comparing import compare_command
 from console.differing import draw, file_changes, rewordings
 from console.house import bundle_of, enter, entered
 from console.output import fail, print_json
@@ -30,6 +31,7 @@ SCHEMA = 1
 
 release_app = typer.Typer(no_args_is_help=True, help="Packs, ladders, lenders, channels and copy, as one version.")
 release_app.command("backtest")(backtest_command)
+release_app.command("compare")(compare_command)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, with a schema version.")]
 Release = Annotated[str, typer.Argument(help="The start of a release's hash.")]

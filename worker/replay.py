@@ -260,8 +260,8 @@ class _Replay:
         )
         self._history.append(
             PastContact(
-                now, way.channel, outcome, tuple(str(asked.account_id) for asked in covered), way.reach.lookup.hex(), Direction.OUT,
-                Purpose.REMINDER, lender.actor, lender.id,
+                now, way.channel, outcome, tuple(str(asked.account_id) for asked in covered), way.reach.lookup.hex(),
+                Direction.OUT, Purpose.REMINDER, lender.actor, lender.id,
             )
         )  # fmt: skip
         for asked in covered:
