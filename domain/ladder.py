@@ -120,6 +120,26 @@ def next_step(ladder: Ladder, owed: Owed, done: Done, *, now: datetime) -> Plann
     return _first_that_fits(ladder.steps[position + 1 :], owed, earliest=planned_on - timedelta(days=gone.day), now=now)
 
 
+def step_after_expiry(
+    ladder: Ladder, owed: Owed, expired: Done, *, has_spoken: bool, now: datetime
+) -> PlannedStep | None:
+    """The step after one that expired unsent; a stage that has not spoken at all begins anew before the next may speak.
+
+    `has_spoken` says whether any step of its stage ended otherwise. So nobody skips a level after an outage, unless
+    none of the level's words are true any more.
+    """
+    following = next_step(ladder, owed, expired, now=now)
+    position = ladder.index(expired.step_id)
+    if has_spoken or position is None or owed.balance_minor <= 0:
+        return following
+    stage = ladder.steps[position].stage
+    if following is not None and following.step.stage is stage:
+        return following
+    return _first_that_fits([step for step in ladder.steps if step.stage is stage], owed, earliest=None, now=now) or (
+        following
+    )
+
+
 def _first_that_fits(steps: Sequence[Step], owed: Owed, *, earliest: date | None, now: datetime) -> PlannedStep | None:
     """`earliest` is the due date as the last step's timing implies it: later than the true one for a late entrant."""
     today = _today(now, owed.zone)

@@ -53,7 +53,7 @@ class Effect(NamedTuple):
 
 
 class ToPlan(NamedTuple):
-    """An account that owes and has no open reminder, with the last step that ended otherwise than by cancelling."""
+    """An account that owes and has no open reminder, with the last of its steps that was not cancelled or missed."""
 
     party_id: int
     account_id: int
@@ -258,7 +258,7 @@ def to_plan(conn: Conn, accounts: Iterable[tuple[int, int]]) -> list[ToPlan]:
         LEFT JOIN LATERAL (
             SELECT r.ladder, r.step, r.planned_for FROM reminder r
             WHERE r.party_id = a.party_id AND r.account_id = a.account_id
-              AND r.state NOT IN ('planned', 'intended', 'cancelled')
+              AND r.state NOT IN ('planned', 'intended', 'cancelled', 'expired')
             ORDER BY r.reminder_id DESC LIMIT 1) last ON true
         WHERE a.state = 'open' AND a.balance_minor > 0
           AND NOT EXISTS (SELECT 1 FROM reminder o WHERE o.party_id = a.party_id AND o.account_id = a.account_id

@@ -5,7 +5,7 @@ purpose and language, and hand to people what is theirs.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
@@ -15,7 +15,7 @@ from domain import verdict as answers
 from domain.case import PastContact
 from domain.channel import BY_A_PERSON, REACHED_BY, Channel
 from domain.contact import Outcome
-from domain.ladder import STAGES, Done, Ladder, Owed, PlannedStep, Step, first_step, next_step
+from domain.ladder import STAGES, Done, Ladder, Owed, PlannedStep, Step, first_step, next_step, step_after_expiry
 from domain.reminder import NewReminder, ReminderState
 from domain.verdict import Allow, Because, Suppress, Verdict
 from policy.judge import judge
@@ -65,8 +65,13 @@ class Decisions:
         self.planned = [each for each in self.planned if each.party_id != party_id]
 
 
-def decide(scene: Scene, picture: Picture, epochs: Mapping[int, int]) -> Decisions:
-    """Judge and render all that is due for the locked parties. `epochs` are the parties' stop epochs under the lock."""
+def decide(
+    scene: Scene, picture: Picture, epochs: Mapping[int, int], *, spoken: Set[tuple[int, int]] = frozenset()
+) -> Decisions:
+    """Judge and render all that is due for the locked parties. `epochs` are the parties' stop epochs under the lock.
+
+    `spoken` are the accounts (party, account) of expired steps whose stage has spoken before.
+    """
     decisions = Decisions()
     reaches = _by_customer(picture.reaches)
     standings = _by_customer(picture.standings)
@@ -86,14 +91,16 @@ def decide(scene: Scene, picture: Picture, epochs: Mapping[int, int]) -> Decisio
                     holds=holds,
                     history=history,
                 )
-                _decide_person(scene, person, due, decisions)
+                _decide_person(scene, person, due, decisions, spoken)
         except Exception as error:  # whatever is wrong with one party must not keep the others waiting
             decisions.forget(party_id)
             decisions.stumbles.append(stumble(party_id, error))
     return decisions
 
 
-def _decide_person(scene: Scene, person: Person, due: list[Due], decisions: Decisions) -> None:
+def _decide_person(
+    scene: Scene, person: Person, due: list[Due], decisions: Decisions, spoken: Set[tuple[int, int]]
+) -> None:
     """Gentlest stage first: a message for several debts speaks in the words that all of them permit."""
     waiting: list[tuple[Due, Step]] = []
     for row in due:
@@ -107,7 +114,9 @@ def _decide_person(scene: Scene, person: Person, due: list[Due], decisions: Deci
             decisions.planned.extend(_first(scene, person, row, ladder))
         elif row.expires_at <= scene.now:
             _answer(scene, row, Channel(row.channel), EXPIRED, "expire", None, decisions)
-            _finish(scene, person, row, ReminderState.EXPIRED, EXPIRED.rule, decisions)
+            decisions.ended.append(Ended(row.party_id, row.reminder_id, ReminderState.EXPIRED, EXPIRED.rule))
+            has_spoken = (row.party_id, row.account_id) in spoken
+            decisions.planned.extend(_after_expiry(scene, person, row, ladder, has_spoken=has_spoken))
         elif not step.channels:
             _hand_over(scene, person, row, step, "specialist", decisions)
         else:
@@ -286,6 +295,12 @@ def _answer(
 def _successor(scene: Scene, person: Person, row: Due) -> list[NewReminder]:
     ladder = scene.release.ladders.get(row.ladder)
     planned = next_step(ladder, _owed(row), Done(row.step, row.planned_for), now=scene.now) if ladder else None
+    return _rows_for(scene, person, row, row.ladder, planned)
+
+
+def _after_expiry(scene: Scene, person: Person, row: Due, ladder: Ladder, *, has_spoken: bool) -> list[NewReminder]:
+    gone = Done(row.step, row.planned_for)
+    planned = step_after_expiry(ladder, _owed(row), gone, has_spoken=has_spoken, now=scene.now)
     return _rows_for(scene, person, row, row.ladder, planned)
 
 

@@ -27,6 +27,7 @@ from worker.deciding import Decisions, decide
 from worker.feedback import ways_to
 from worker.letters import Letter
 from worker.metrics import BatchMeter, Stage
+from worker.outages import stages_spoken
 from worker.planner import reminder_for
 from worker.releases import Release
 from worker.sending import WAVE_SECONDS, Answer, opted_out_by, result_of, retired_by, send_wave
@@ -89,7 +90,7 @@ def drain_once(spine: Spine, lane: Lane, *, most: int | None = None) -> Drained:
             conn, list(epochs), lender_id=lane.lender, now=opening.now, lookback=partial(lookback, scene)
         )
         meter.lap(Stage.READ)
-        decisions = decide(scene, seen, epochs)
+        decisions = decide(scene, seen, epochs, spoken=stages_spoken(conn, release, seen.due, now=opening.now))
         meter.lap(Stage.DECIDE)
         _write(conn, batch_id, lane, decisions, spine=spine, now=opening.now)
         poison.set_aside(conn, decisions.stumbles, seen.due)

@@ -1,8 +1,8 @@
 """What comes from the broker and is let in: our own wake-ups, and nothing else.
 
 Whoever can write to the broker can write anything. A message that we would not have sent is dropped and counted:
-another content type, a packed or oversized body, a task that is not ours, arguments that no wake-up has, a time limit or
-a delay, a chain of further tasks. Commands to workers and their gossip are not listened to at all.
+another content type, a packed or oversized body, a task that is not ours, arguments that no wake-up has, a time limit
+or a delay, a chain of further tasks. Commands to workers and their gossip are not listened to at all.
 """
 
 import json
@@ -122,7 +122,7 @@ def _database_url() -> str:
 REFUSALS: Final = Refusals()
 
 
-@worker_shutdown.connect
+@worker_shutdown.connect  # type: ignore[untyped-decorator]  # Celery is untyped
 def _end(**_: object) -> None:
     REFUSALS.end()
 
