@@ -1,6 +1,7 @@
 """Group commit for what comes in: requests that arrive together share one transaction, and wait for its commit."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -25,27 +26,40 @@ PATIENCE_SECONDS: Final = 8.0
 CONNECT_SECONDS: Final = 3.0
 
 
+_Waiting = tuple[Sequence[Arrival], "asyncio.Future[None]"]
+
+
 class StorageDown(Exception):
     """It could not be stored now: the sender is to come again."""
 
 
 class Intake:
-    """Stores arrivals by the group on one connection. Make it on the event loop that serves the requests."""
+    """Stores arrivals by the group on one connection. Make it on the event loop that serves the requests.
+
+    While one group is being committed, the next one gathers.
+    """
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
-        self._queue: asyncio.Queue[tuple[Arrival, asyncio.Future[None]]] = asyncio.Queue(LONGEST_QUEUE)
+        self._waiting: deque[_Waiting] = deque()
+        self._arrivals = 0  # that wait
+        self._some = asyncio.Event()
         self._conn: Connection | None = None
         self._writer = asyncio.create_task(self._write_groups(), name="duly intake")
 
-    async def store(self, arrival: Arrival) -> None:
-        """Return once it is committed. Raises StorageDown, also when too many wait already."""
+    async def store(self, arrivals: Sequence[Arrival]) -> None:
+        """Return once they are committed. Raises StorageDown, also when too many wait already."""
+        if self._arrivals + len(arrivals) > LONGEST_QUEUE:
+            raise StorageDown("too many wait to be stored")
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((arrivals, stored))
+        self._arrivals += len(arrivals)
+        self._some.set()
         try:
-            self._queue.put_nowait((arrival, stored))
-            await asyncio.wait_for(stored, PATIENCE_SECONDS)
-        except (asyncio.QueueFull, TimeoutError) as error:
-            raise StorageDown("too many wait to be stored") from error
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await stored
+        except TimeoutError as error:
+            raise StorageDown("the database takes too long") from error
 
     async def close(self) -> None:
         """Stop writing; what still waits was never confirmed, and its sender comes again."""
@@ -57,18 +71,28 @@ class Intake:
 
     async def _write_groups(self) -> None:
         while True:
-            group = [await self._queue.get()]
-            while len(group) < LARGEST_GROUP and not self._queue.empty():
-                group.append(self._queue.get_nowait())
-            waiting = [(arrival, stored) for arrival, stored in group if not stored.done()]
-            failure = await asyncio.to_thread(self._store, [arrival for arrival, _ in waiting])
-            for _, stored in waiting:
+            await self._some.wait()
+            group = self._next_group()
+            arrivals = [arrival for each, stored in group if not stored.done() for arrival in each]
+            failure = await asyncio.to_thread(self._store, arrivals) if arrivals else None
+            for _, stored in group:
                 if stored.done():  # gave up waiting
                     continue
                 if failure is None:
                     stored.set_result(None)
                 else:
                     stored.set_exception(failure)
+
+    def _next_group(self) -> list["_Waiting"]:
+        group: list[_Waiting] = []
+        size = 0
+        while self._waiting and size < LARGEST_GROUP:
+            group.append(self._waiting.popleft())
+            size += len(group[-1][0])
+        self._arrivals -= size
+        if not self._waiting:
+            self._some.clear()
+        return group
 
     def _store(self, arrivals: Sequence[Arrival]) -> StorageDown | None:
         """One transaction for the group; why it failed, if it did. A broken connection is replaced the next time."""

@@ -9,6 +9,9 @@ from config import settings as configuration
 from console.api import create_app
 from worker import engines, logs
 
+#: Requests and connections at a time; beyond it callers get 503 at once and come again.
+MOST_AT_ONCE = 4_096
+
 
 def main() -> None:
     options = _options()
@@ -21,6 +24,7 @@ def main() -> None:
             port=settings.console_port,
             log_config=None,
             access_log=False,  # URLs carry contact ids
+            limit_concurrency=MOST_AT_ONCE,
             timeout_graceful_shutdown=10,
         )
     )

@@ -1,7 +1,7 @@
-"""Where providers and mail programs call us back. Store first, understand later: an answer means it is committed."""
+"""Where an unsubscribe link leads. Store first, understand later: an answer means it is committed."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
@@ -12,21 +12,15 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
-from channels.base import BadCallback, RawCallback
-from channels.callbacks import parse_twilio_inbound, parse_twilio_status
+from console.callbacks import Gone, TooLarge, read_body
 from console.intake import Intake, StorageDown
 from storage.inbox import Arrival
 from storage.sealing import Keyring
-from worker.arrivals import sealed_event, sealed_message, sealed_unsubscribe
+from worker.arrivals import sealed_unsubscribe
+from worker.metrics import CALLBACKS_REFUSED, TALLY
 from worker.unsubscribe import BadToken, Unsubscribed, read_token
 
 log = structlog.get_logger()
-
-#: Nothing that we are called with comes near this.
-LARGEST_BODY_BYTES: Final = 64 * 1024
-
-#: An answer to an inbound message that says nothing.
-EMPTY_TWIML: Final = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
 _PAGE = Template((files("console") / "pages" / "unsubscribe.html").read_text("utf-8"))
 
@@ -40,32 +34,16 @@ _PAGE_HEADERS: Final = {
 }
 
 
-class TooLarge(Exception):
-    """A body that nobody who means well would send."""
-
-
 class Webhooks:
     """The routes and what they need. `refused` counts by reason what was turned away."""
 
-    def __init__(self, keyring: Keyring, *, twilio_token: str | None, public_url: str | None) -> None:
-        self.refused: Counter[str] = Counter()
+    def __init__(self, keyring: Keyring, *, refused: Counter[str]) -> None:
+        self.refused = refused
         self.intake: Intake | None = None
         self._keyring = keyring
-        self._twilio_token = twilio_token
-        self._public_url = public_url
         self.router = APIRouter()
-        self.router.add_api_route("/callbacks/twilio/status", self.twilio_status, methods=["POST"])
-        self.router.add_api_route("/callbacks/twilio/inbound", self.twilio_inbound, methods=["POST"])
         self.router.add_api_route("/u/{token}", self.show_unsubscribe, methods=["GET"])
         self.router.add_api_route("/u/{token}", self.unsubscribe, methods=["POST"])
-
-    async def twilio_status(self, request: Request) -> Response:
-        """A delivery status: 204 once it is stored."""
-        return await self._take(request, self._read_status, Response(status_code=204))
-
-    async def twilio_inbound(self, request: Request) -> Response:
-        """A reply: empty TwiML once it is stored. What we answer, if anything, is a contact of its own."""
-        return await self._take(request, self._read_inbound, Response(EMPTY_TWIML, media_type="text/xml"))
 
     async def show_unsubscribe(self, request: Request, token: str) -> Response:
         """A page with a button. It changes nothing: mail scanners open links."""
@@ -80,70 +58,33 @@ class Webhooks:
         """One click (RFC 8058), from a mail program or from our page: stored, then applied within the second."""
         words = _words(request.headers.get("accept-language", ""))
         try:
-            await _bounded_body(request)
+            await read_body(request.receive)
             wish = read_token(self._keyring, token)
         except TooLarge:
             return self._refuse("unsubscribe", "too large", 413)
+        except (TimeoutError, Gone):
+            return self._refuse("unsubscribe", "too slow", 408)
         except BadToken:
             return self._refuse("unsubscribe", "not a token", 404, _page(words, "unknown"))
         return await self._store(self._clicked(wish), HTMLResponse(_page(words, "done"), headers=_PAGE_HEADERS))
 
-    async def _take(self, request: Request, read: Callable[[RawCallback], Arrival], answer: Response) -> Response:
-        try:
-            body = await _bounded_body(request)
-        except TooLarge:
-            return self._refuse("twilio", "too large", 413)
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        try:
-            arrival = read(RawCallback(self._url_of(request), headers, body))
-        except BadCallback as bad:
-            return self._refuse("twilio", str(bad), 403 if "sign" in str(bad) else 400)
-        return await self._store(arrival, answer)
-
-    def _read_status(self, raw: RawCallback) -> Arrival:
-        return sealed_event(self._keyring, parse_twilio_status(raw, auth_token=self._token()))
-
-    def _read_inbound(self, raw: RawCallback) -> Arrival:
-        return sealed_message(self._keyring, parse_twilio_inbound(raw, auth_token=self._token()))
-
     def _clicked(self, wish: Unsubscribed) -> Arrival:
         return sealed_unsubscribe(self._keyring, wish, at=datetime.now(UTC))
-
-    def _token(self) -> str:
-        if self._twilio_token is None:
-            raise BadCallback("no signature can be checked: DULY_TWILIO_AUTH_TOKEN is not set")
-        return self._twilio_token
-
-    def _url_of(self, request: Request) -> str:
-        """The URL as the provider called it, byte for byte: that is what it signed. Proxies change it; we know it."""
-        base = self._public_url or f"{request.url.scheme}://{request.url.netloc}"
-        path = request.scope.get("raw_path", request.url.path.encode()).decode("latin-1").partition("?")[0]
-        query = request.scope["query_string"].decode("latin-1")
-        return f"{base.rstrip('/')}{path}{'?' if query else ''}{query}"
 
     async def _store(self, arrival: Arrival, answer: Response) -> Response:
         if self.intake is None:
             return Response(status_code=503, headers={"Retry-After": "5"})
         try:
-            await self.intake.store(arrival)
+            await self.intake.store([arrival])
         except StorageDown:
             return Response(status_code=503, headers={"Retry-After": "5"})
         return answer
 
     def _refuse(self, source: str, why: str, status: int, page: str | None = None) -> Response:
         self.refused[f"{source}: {why}"] += 1
+        TALLY.count(CALLBACKS_REFUSED, (source, why))
         log.warning("callback_refused", source=source, why=why, status=status)
         return HTMLResponse(page, status, headers=_PAGE_HEADERS) if page else Response(status_code=status)
-
-
-async def _bounded_body(request: Request) -> bytes:
-    """The body, read no further than LARGEST_BODY_BYTES whatever its header says. Raises TooLarge."""
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LARGEST_BODY_BYTES:
-            raise TooLarge
-    return bytes(body)
 
 
 # ----------------------------------------------------------------------------------------------------- the page's words

@@ -1,7 +1,11 @@
 """Webhooks over a real socket: signed, bounded, committed before they are answered."""
 
+import asyncio
+import json
 import os
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -10,14 +14,18 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from pydantic import SecretStr
 from twilio.request_validator import RequestValidator
 
 from channels.base import InboundMessage, ProviderEvent
 from channels.credentials import SANDBOX_TOKEN
+from channels.reports import sign
 from config.settings import Settings
-from console.webhooks import LARGEST_BODY_BYTES
+from console.callbacks import LARGEST_BODY_BYTES
+from console.intake import LONGEST_QUEUE, Intake, StorageDown
 from domain.contact import EventKind
 from storage import database, inbox
+from storage.inbox import Arrival
 from storage.sealing import Keyring
 from tests.console.caller import PUBLIC, Caller, serving
 from worker.arrivals import read
@@ -226,3 +234,53 @@ def test_a_database_that_answers_slowly_is_never_taken_for_stored(
         thread.join(10)
         assert answers == [204]
     assert len(stored(connection)) == 1
+
+
+# -------------------------------------------------------------------------------------------------- bounces, complaints
+
+
+@pytest.fixture
+def reporter(tmp_path: Path, database_url: str) -> Iterator[Caller]:
+    home = Settings(home=tmp_path, public_url=PUBLIC, callback_secret=SecretStr("shared"))
+    with serving(home, database_url) as opened:
+        yield opened
+
+
+def report(caller: Caller, path: str, *events: dict[str, object], secret: str = "shared") -> int:
+    body = json.dumps({"events": list(events)}).encode()
+    return caller.ask("POST", path, body, Duly_Signature=sign(body, secret=secret, now=int(time.time())))[0]
+
+
+def test_reports_about_mail_and_push_are_stored_whole_or_not_at_all(
+    reporter: Caller, connection: psycopg.Connection
+) -> None:
+    gone = {"contact": str(uuid4()), "party": 7, "event": "unregistered"}
+    complaint = {"contact": str(uuid4()), "party": 7, "event": "complaint"}
+
+    assert report(reporter, "/callbacks/push", gone, {**gone, "event": "read"}) == 204
+    assert report(reporter, "/callbacks/email", complaint) == 204
+    assert report(reporter, "/callbacks/push", gone, complaint) == 400  # nobody complains about a push
+    assert report(reporter, "/callbacks/push", gone, secret="guessed") == 403
+
+    assert sorted(row.source for row in stored(connection)) == ["email_status", "push_status", "push_status"]
+
+
+def test_without_a_secret_no_report_is_believed(caller: Caller, connection: psycopg.Connection) -> None:
+    assert report(caller, "/callbacks/push", {"contact": str(uuid4()), "party": 7, "event": "read"}) == 403
+    assert stored(connection) == []
+
+
+def test_a_flood_beyond_the_queue_is_told_to_come_again_and_every_answer_was_kept(
+    database_url: str, connection: psycopg.Connection
+) -> None:
+    async def told() -> list[str]:
+        intake = Intake(database_url)
+        rows = [Arrival("twilio_status", f"k{number}", b"sealed") for number in range(3 * LONGEST_QUEUE)]
+        outcomes = await asyncio.gather(*(intake.store([row]) for row in rows), return_exceptions=True)
+        await intake.close()
+        return ["later" if isinstance(outcome, StorageDown) else "stored" for outcome in outcomes]
+
+    answers = Counter(asyncio.run(told()))
+
+    assert answers["later"] > 0
+    assert connection.execute("SELECT count(*) FROM inbox").fetchone() == (answers["stored"],)
