@@ -17,6 +17,10 @@ FEEDBACK = "feedback"
 MAINTENANCE = "maintenance"
 QUEUES = (*(channel.value for channel in CHANNEL_QUEUES), FEEDBACK, MAINTENANCE)
 
+#: A task is interrupted after the first and killed after the second.
+SOFT_LIMIT_SECONDS = 60
+HARD_LIMIT_SECONDS = 90
+
 #: Before every key of ours: a private corner, since the shortest visibility timeout of a broker wins.
 KEY_PREFIX = "duly:"
 
@@ -60,8 +64,8 @@ def celery_settings() -> dict[str, Any]:
         "worker_disable_prefetch": True,
         "worker_cancel_long_running_tasks_on_connection_loss": False,  # a broker blip must not cut a wave
         # A slice takes seconds; these catch what our own deadlines did not.
-        "task_soft_time_limit": 60,
-        "task_time_limit": 90,
+        "task_soft_time_limit": SOFT_LIMIT_SECONDS,
+        "task_time_limit": HARD_LIMIT_SECONDS,
         "worker_concurrency": ours.worker_concurrency,
         "worker_max_tasks_per_child": 5000,
         "worker_max_memory_per_child": 500_000,  # kB

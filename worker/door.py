@@ -22,6 +22,7 @@ from kombu.transport import redis
 from config import settings as configuration
 from domain.lane import BadLane, Lane
 from worker import engines
+from worker.app import HARD_LIMIT_SECONDS, SOFT_LIMIT_SECONDS
 from worker.metrics import REFUSED, TALLY
 from worker.reporting import Reporter
 
@@ -40,6 +41,9 @@ LOG_EVERY_SECONDS: Final = 5.0
 #: Headers that a wake-up never fills: they would let a message wait, repeat, belong to others, or cut a wave short.
 _EMPTY_HEADERS: Final = ("eta", "group", "group_index", "retries", "shadow", "stamped_headers", "stamps", "chord")
 
+#: Celery writes the limits of the settings into each message that a known task is called by.
+_OUR_TIME_LIMITS: Final = (None, [None, None], [HARD_LIMIT_SECONDS, SOFT_LIMIT_SECONDS])
+
 
 def refusal(headers: Mapping[str, Any], content_type: object, body: object, *, tasks: Collection[str]) -> str | None:
     """Why a message is refused, in a few fixed words; None for one that may be ours."""
@@ -50,7 +54,7 @@ def refusal(headers: Mapping[str, Any], content_type: object, body: object, *, t
         return "not JSON"
     if not isinstance(body, str | bytes) or len(body) > LARGEST_BODY_BYTES:
         return "oversized"
-    if any(headers.get(key) for key in _EMPTY_HEADERS) or any(headers.get("timelimit") or ()):
+    if any(headers.get(key) for key in _EMPTY_HEADERS) or headers.get("timelimit") not in _OUR_TIME_LIMITS:
         return "not a wake-up"
     if not _is_name(headers.get("id")) or not _is_time(headers.get("expires")):
         return "not a wake-up"

@@ -22,7 +22,7 @@ from storage import database, tallies
 from tests.builders import HOUSE, a_live_release
 from tests.rehearsal import eventually
 from worker import engines as embedded
-from worker.app import QUEUES
+from worker.app import HARD_LIMIT_SECONDS, QUEUES, SOFT_LIMIT_SECONDS
 from worker.door import LARGEST_BODY_BYTES, refusal
 
 TASKS = frozenset({"duly.tick", "duly.drain"})
@@ -41,6 +41,8 @@ def headers(task: str = "duly.drain", **changed: Any) -> dict[str, Any]:
 def test_our_own_wake_ups_are_let_in() -> None:
     assert refusal(headers(), "application/json", a_body(LANE), tasks=TASKS) is None
     assert refusal(headers("duly.tick"), "application/json", a_body(), tasks=TASKS) is None
+    as_celery_writes = headers("duly.tick", timelimit=[HARD_LIMIT_SECONDS, SOFT_LIMIT_SECONDS])
+    assert refusal(as_celery_writes, "application/json", a_body(), tasks=TASKS) is None
 
 
 @pytest.mark.parametrize(
