@@ -1,7 +1,7 @@
 """Everything the judge may look at, as values. What is not here cannot enter a decision."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, time
 from typing import NamedTuple
 
@@ -45,8 +45,7 @@ class PastContact(NamedTuple):
     household: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CustomerFacts:
+class CustomerFacts(NamedTuple):
     """`zones` are IANA names: the one confirmed zone, or all candidates (declared, address, last known)."""
 
     zones: tuple[str, ...]
@@ -55,8 +54,7 @@ class CustomerFacts:
     refused_channels: frozenset[Channel] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class AccountFacts:
+class AccountFacts(NamedTuple):
     """`days_past_due` is negative before the due date; `amount_minor` in the currency's minor unit."""
 
     id: str
@@ -65,8 +63,7 @@ class AccountFacts:
     currency: str
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """The contact that is proposed. `number_zones` are the candidate zones of a phone number, empty for others.
 
     `number_country` is the ISO 3166-1 alpha-2 region of the number, None when the channel has none.
@@ -80,8 +77,7 @@ class Attempt:
     number_country: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """One question to the judge: may this attempt, about this account, be made at `now`? Times are aware UTC."""
 
     now: datetime
@@ -95,4 +91,4 @@ class Case:
     consents: Sequence[Consent] = ()
     lender: str | None = None
     household: str | None = None
-    overrides: frozenset[str] = field(default_factory=frozenset)  # ids of soft rules that a supervisor lifted
+    overrides: frozenset[str] = frozenset()  # ids of soft rules that a supervisor lifted

@@ -1,14 +1,13 @@
 """Consent: who allowed what on which address, and whether it was taken back."""
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from domain.channel import Channel
 from domain.purpose import Purpose
 
 
-@dataclass(frozen=True, slots=True)
-class Consent:
+class Consent(NamedTuple):
     """`address` is None when the consent covers every address of the channel. Times are aware UTC."""
 
     channel: Channel

@@ -1,8 +1,8 @@
 """A reminder: a planned step with its time. It ends in exactly one way."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from domain.channel import Channel
 
@@ -23,8 +23,7 @@ OPEN = frozenset({ReminderState.PLANNED, ReminderState.INTENDED})
 ENDS = frozenset(ReminderState) - OPEN
 
 
-@dataclass(frozen=True, slots=True)
-class NewReminder:
+class NewReminder(NamedTuple):
     """A planned step of one account, ready to be written down. Times are aware UTC."""
 
     party_id: int

@@ -6,7 +6,7 @@ nothing bars; as every bar covers all the time up to its end, that is the first 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from domain.case import Case, PastContact
@@ -72,7 +72,7 @@ def judge(case: Case, rules: RuleSet, *, trace: list[Finding] | None = None) -> 
     """
     now = case.now
     if now.tzinfo is not UTC:
-        case = replace(case, now=_as_utc(now))
+        case = case._replace(now=_as_utc(now))
         now = case.now
     zones = candidate_zones(case)
     if not zones:
@@ -241,7 +241,7 @@ def _allow(case: Case, rules: RuleSet, plan: Plan) -> Allow:
 
 def _exception(case: Case, rules: RuleSet, plan: Plan) -> Because | None:
     """The reason on a decision that an ordinary reminder would not have got; None when it would have been allowed."""
-    ordinary = replace(case, attempt=replace(case.attempt, purpose=Purpose.REMINDER))
+    ordinary = case._replace(attempt=case.attempt._replace(purpose=Purpose.REMINDER))
     lifted = sorted({bar.because.rule for bar in weigh(ordinary, rules.plan(ordinary, plan.zones), case.now)})
     if not lifted:
         return None

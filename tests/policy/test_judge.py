@@ -1,7 +1,6 @@
 """Properties of the judge over real packs, zones with a story, and random histories."""
 
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -84,12 +83,12 @@ def test_until_is_allowed_and_no_instant_before_it_is(case: Case, ids: list[str]
 def test_an_allow_stands_until_its_end_while_nothing_happens(case: Case, ids: list[str], part: float) -> None:
     rules = the_book().named(ids)
 
-    verdict = judge(replace(case, holds=(), expires=None), rules)
+    verdict = judge(case._replace(holds=(), expires=None), rules)
 
     if isinstance(verdict, Allow) and verdict.until is not None:
         later = case.now + (verdict.until - A_MOMENT - case.now) * part
         closing = {"id.platforms.age"}  # a debt that grows too old meanwhile
-        answer = judge_later(replace(case, holds=(), expires=None), rules, later)
+        answer = judge_later(case._replace(holds=(), expires=None), rules, later)
         assert isinstance(answer, Allow) or answer.because.rule in closing
 
 
@@ -104,16 +103,16 @@ def test_one_more_rule_hold_entry_or_zone_never_opens_what_was_barred(
         case "rule":
             ids = [*ids, *data.draw(PACK_IDS)]
         case "hold":
-            case = replace(case, holds=(*case.holds, data.draw(holds(case.now))))
+            case = case._replace(holds=(*case.holds, data.draw(holds(case.now))))
         case "entry":
             letter_first = "ca-on" in ids  # where a letter must come first, a letter is what opens
             entry = data.draw(pasts(case.now).filter(lambda e: not (letter_first and e.channel is Channel.LETTER)))
-            case = replace(case, history=(*case.history, entry))
+            case = case._replace(history=(*case.history, entry))
         case "zone":
             zones = (*case.customer.zones, data.draw(st.sampled_from(ZONES)))
-            case = replace(case, customer=replace(case.customer, zones=zones))
+            case = case._replace(customer=case.customer._replace(zones=zones))
         case _:
-            case = replace(case, customer=replace(case.customer, refused_channels=frozenset({case.attempt.channel})))
+            case = case._replace(customer=case.customer._replace(refused_channels=frozenset({case.attempt.channel})))
 
     assert not isinstance(judge(case, the_book().named(ids)), Allow)
 
@@ -124,7 +123,7 @@ def test_the_order_of_the_history_does_not_matter(case: Case, ids: list[str], ch
     shuffled = list(case.history)
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
 
-    assert judge(replace(case, history=shuffled), the_book().named(ids)) == judge(case, the_book().named(ids))
+    assert judge(case._replace(history=shuffled), the_book().named(ids)) == judge(case, the_book().named(ids))
 
 
 @settings(max_examples=100, deadline=None)
@@ -155,8 +154,8 @@ def judge_later(case: Case, rules: object, at: datetime) -> object:
     ):
         plan = rules.plan(case, case.customer.zones)  # type: ignore[attr-defined]
         return Allow(None, None) if not weigh(case, plan, at) else Hold(None, None)  # type: ignore[arg-type]
-    account = replace(case.account, days_past_due=case.account.days_past_due + days)
-    return judge(replace(case, now=at, account=account), rules)  # type: ignore[arg-type]
+    account = case.account._replace(days_past_due=case.account.days_past_due + days)
+    return judge(case._replace(now=at, account=account), rules)  # type: ignore[arg-type]
 
 
 def test_the_example_of_the_manual_is_held_until_eight_in_shanghai() -> None:
@@ -187,7 +186,7 @@ def test_a_confirmed_zone_stands_alone_and_an_unconfirmed_one_does_not() -> None
     at = utc("2026-03-02T14:00:00")  # 09:00 in New York, 06:00 in Los Angeles
     number = Attempt(Channel.EMAIL, "the address", number_zones=("America/Los_Angeles",))
     case = a_case(at, zones=("America/New_York",), attempt=number)
-    unconfirmed = replace(case, customer=replace(case.customer, zone_confirmed=False))
+    unconfirmed = case._replace(customer=case.customer._replace(zone_confirmed=False))
 
     assert isinstance(judge(case, the_book().named(["us"])), Allow)
     assert judge(unconfirmed, the_book().named(["us"])).until == utc("2026-03-02T16:00:00")  # type: ignore[union-attr]
@@ -219,7 +218,7 @@ def test_eastern_and_pacific_leave_ten_hours() -> None:
     verdict = judge(case, the_book().named(["us"]))
 
     assert verdict.until == utc("2026-03-02T16:00:00")  # type: ignore[union-attr]  # 11:00 Eastern
-    allowed = judge(replace(case, now=utc("2026-03-02T16:00:00")), the_book().named(["us"]))
+    allowed = judge(case._replace(now=utc("2026-03-02T16:00:00")), the_book().named(["us"]))
     assert allowed.until == utc("2026-03-03T02:00:00")  # type: ignore[union-attr]  # 21:00 Eastern
 
 
@@ -227,7 +226,7 @@ def test_the_baselines_margin_cuts_the_hours_of_every_pack_beside_it() -> None:
     case = a_case("2026-03-02T13:24:59", zones=("Asia/Kolkata",))  # 18:54:59
 
     allowed = judge(case, the_book().named(["baseline", "in"]))
-    barred = judge(replace(case, now=utc("2026-03-02T13:25:00")), the_book().named(["baseline", "in"]))
+    barred = judge(case._replace(now=utc("2026-03-02T13:25:00")), the_book().named(["baseline", "in"]))
 
     assert allowed.until == utc("2026-03-02T13:25:00")  # type: ignore[union-attr]
     assert barred.because.rule == "in.hours"
@@ -237,7 +236,7 @@ def test_days_after_the_holidays_were_reviewed_count_as_holidays() -> None:
     case = a_case("2029-03-05T12:00:00", zones=("Asia/Bangkok",))  # Monday 19:00
 
     assert isinstance(judge(case, the_book().named(["th"])), Hold)
-    assert isinstance(judge(replace(case, now=utc("2026-03-02T12:00:00")), the_book().named(["th"])), Allow)
+    assert isinstance(judge(case._replace(now=utc("2026-03-02T12:00:00")), the_book().named(["th"])), Allow)
 
 
 def test_a_withdrawn_consent_suppresses_until_it_is_given_again() -> None:
@@ -248,9 +247,9 @@ def test_a_withdrawn_consent_suppresses_until_it_is_given_again() -> None:
     rules = the_book().named(["tw"])
 
     assert judge(case, rules).because.rule == "consent.withdrawn"
-    assert isinstance(judge(replace(case, consents=(again, no)), rules), Allow)
-    same_moment = replace(again, given=withdrawn)
-    assert judge(replace(case, consents=(same_moment, no)), rules).because.rule == "consent.withdrawn"
+    assert isinstance(judge(case._replace(consents=(again, no)), rules), Allow)
+    same_moment = again._replace(given=withdrawn)
+    assert judge(case._replace(consents=(same_moment, no)), rules).because.rule == "consent.withdrawn"
 
 
 @pytest.mark.parametrize("channel", [Channel.SMS, Channel.EMAIL, Channel.PUSH, Channel.SOCIAL, Channel.NULL])
@@ -291,7 +290,7 @@ def test_an_opt_out_is_confirmed_once_and_only_once() -> None:
     rules = the_book().named(["us", "tw"])
 
     assert judge(case, rules).because.rule == "exception.optout_confirmation"
-    assert judge(replace(case, history=(confirmed,)), rules).because.rule == "consent.withdrawn"
+    assert judge(case._replace(history=(confirmed,)), rules).because.rule == "consent.withdrawn"
 
 
 def test_an_open_ended_hold_has_no_until_and_one_with_an_end_has() -> None:
@@ -301,7 +300,7 @@ def test_an_open_ended_hold_has_no_until_and_one_with_an_end_has() -> None:
     rules = the_book().named(["tw"])
 
     assert judge(case, rules) == Hold(judge(case, rules).because, None)
-    assert judge(replace(case, holds=(ended,)), rules).until == utc("2026-03-04T04:30:00")  # type: ignore[union-attr]
+    assert judge(case._replace(holds=(ended,)), rules).until == utc("2026-03-04T04:30:00")  # type: ignore[union-attr]
 
 
 def test_a_hold_on_another_account_or_channel_does_not_bar() -> None:
@@ -319,7 +318,7 @@ def test_what_cannot_be_allowed_before_it_expires_is_suppressed() -> None:
     rules = the_book().named(["cn"])
 
     assert judge(case, rules) == Suppress(judge(case, rules).because)
-    assert isinstance(judge(replace(case, expires=utc("2026-03-03T00:00:00.000001")), rules), Hold)
+    assert isinstance(judge(case._replace(expires=utc("2026-03-03T00:00:00.000001")), rules), Hold)
 
 
 def test_the_rule_with_the_latest_end_is_named() -> None:
@@ -353,15 +352,15 @@ def test_soft_rules_bind_until_they_are_overridden_and_hard_ones_always() -> Non
     rules = the_book().named(["ie"])
 
     assert judge(case, rules).because.rule == "ie.contacts.month"
-    assert isinstance(judge(replace(case, overrides=frozenset({"ie.contacts.month"})), rules), Allow)
-    at_night = replace(case, now=utc("2026-03-05T23:00:00"), overrides=frozenset({"ie.hours", "ie.contacts.month"}))
+    assert isinstance(judge(case._replace(overrides=frozenset({"ie.contacts.month"})), rules), Allow)
+    at_night = case._replace(now=utc("2026-03-05T23:00:00"), overrides=frozenset({"ie.hours", "ie.contacts.month"}))
     assert judge(at_night, rules).because.rule == "ie.hours"
 
 
 def test_a_requested_call_back_passes_the_wait_and_says_so() -> None:
     talk = a_past("2026-03-03T15:00:00", direction=Direction.IN)
     case = a_case("2026-03-04T15:00:00", zones=("America/New_York",), channel=Channel.CALL, history=(talk,))
-    asked = replace(case, attempt=replace(case.attempt, purpose=Purpose.REQUESTED_CALLBACK))
+    asked = case._replace(attempt=case.attempt._replace(purpose=Purpose.REQUESTED_CALLBACK))
     rules = the_book().named(["us"])
 
     assert judge(case, rules).because.rule == "us.calls.after_talk"
@@ -404,7 +403,7 @@ def test_what_was_worked_out_for_one_instant_does_not_leak_into_another(case: Ca
     shared = a_book(one=text).named(["one"])
 
     for later in minutes:
-        at = replace(case, now=case.now + timedelta(minutes=later))
+        at = case._replace(now=case.now + timedelta(minutes=later))
         assert judge(at, shared) == judge(at, a_book(one=text).named(["one"]))
 
 
@@ -414,7 +413,7 @@ def test_hours_across_midnight_are_one_span() -> None:
     case = a_case("2026-03-02T21:00:00", zones=("Europe/London",))
 
     assert judge(case, book.named(["night"])).until == utc("2026-03-02T22:00:00")  # type: ignore[union-attr]
-    allowed = judge(replace(case, now=utc("2026-03-03T01:00:00")), book.named(["night"]))
+    allowed = judge(case._replace(now=utc("2026-03-03T01:00:00")), book.named(["night"]))
     assert allowed.until == utc("2026-03-03T06:00:00")  # type: ignore[union-attr]
 
 
@@ -451,7 +450,7 @@ def test_every_midnight_of_every_zone_begins_a_new_count() -> None:
     )
     hours = [utc("2026-03-02T03:00:00") + timedelta(hours=n) for n in range(30)]
 
-    allowed = [at for at in hours if isinstance(judge(replace(case, now=at), rules), Allow)]
+    allowed = [at for at in hours if isinstance(judge(case._replace(now=at), rules), Allow)]
 
     assert allowed == [at for at in hours if at >= utc("2026-03-03T00:00:00")]  # when the day is over in London too
 
