@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import NewType
 from uuid import UUID
 
@@ -90,6 +91,16 @@ OUTCOME_OF: dict[EventKind, Outcome] = {
 }
 
 
+#: Kinds after which the rules count a contact differently from its bare intent. The others (uncertain, accepted,
+#: delivered, read, dialled) change nothing for them: an intent counts as if it had reached the customer.
+TELLING = frozenset(
+    {
+        EventKind.RELEASED, EventKind.REJECTED, EventKind.NOT_IN_SERVICE, EventKind.NO_ANSWER, EventKind.BUSY,
+        EventKind.VOICEMAIL, EventKind.THIRD_PARTY, EventKind.CONVERSATION,
+    }
+)  # fmt: skip
+
+
 def fold(events: Iterable[EventKind]) -> EventKind | None:
     """The state of a contact from its events in any order; None while nothing has happened."""
     return max(events, key=RANKS.__getitem__, default=None)
@@ -97,7 +108,14 @@ def fold(events: Iterable[EventKind]) -> EventKind | None:
 
 def new_contact_id(at: datetime) -> ContactId:
     """A UUIDv7 (RFC 9562, section 5.7) whose 48-bit millisecond time is `at`, so ids sort as contacts happened."""
-    milliseconds = int(at.timestamp() * 1000)
     noise = int.from_bytes(os.urandom(10), "big")
-    value = (milliseconds << 80) | (0x7 << 76) | ((noise >> 68 & 0xFFF) << 64) | (0b10 << 62) | (noise & (1 << 62) - 1)
-    return ContactId(UUID(int=value))
+    return ContactId(UUID(int=_frame(at) | (noise >> 68 & 0xFFF) << 64 | noise & _LOW_62))
+
+
+_LOW_62 = (1 << 62) - 1
+
+
+@lru_cache(maxsize=64)  # a batch is of one instant
+def _frame(at: datetime) -> int:
+    """The time, the version and the variant, each in its place."""
+    return int(at.timestamp() * 1000) << 80 | 0x7 << 76 | 0b10 << 62

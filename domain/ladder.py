@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from domain.channel import Channel
@@ -58,11 +59,13 @@ class Ladder:
     human_after_day: int
 
     def index(self, step_id: str) -> int | None:
-        return next((i for i, step in enumerate(self.steps) if step.id == step_id), None)
+        for position, step in enumerate(self.steps):
+            if step.id == step_id:
+                return position
+        return None
 
 
-@dataclass(frozen=True, slots=True)
-class Owed:
+class Owed(NamedTuple):
     """What the planner must know of an account. `zone` is where the customer's clock is read for planning."""
 
     due_on: date
@@ -71,16 +74,14 @@ class Owed:
     zone: str
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """The step that has just ended and the local day it was meant for."""
 
     step_id: str
     planned_for: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedStep:
+class PlannedStep(NamedTuple):
     step: Step
     due_at: datetime
     expires_at: datetime
@@ -88,7 +89,7 @@ class PlannedStep:
 
 def days_past_due(due_on: date, now: datetime, zone: str) -> int:
     """Whole local days since the due date; negative before it."""
-    return (now.astimezone(ZoneInfo(zone)).date() - due_on).days
+    return (_local_date(now, zone) - due_on).days
 
 
 def first_step(ladder: Ladder, owed: Owed, *, now: datetime) -> PlannedStep | None:
@@ -101,7 +102,8 @@ def first_step(ladder: Ladder, owed: Owed, *, now: datetime) -> PlannedStep | No
     dpd = days_past_due(owed.due_on, now, owed.zone)
     steps = ladder.steps
     if dpd > ladder.human_after_day:
-        return _planned(steps[-1], max(owed.due_on + timedelta(days=steps[-1].day), _today(now, owed.zone)), owed, now)
+        on = max(owed.due_on + timedelta(days=steps[-1].day), _local_date(now, owed.zone))
+        return _planned(steps[-1], on, owed, now)
     return _first_that_fits(steps, owed, earliest=None, now=now)
 
 
@@ -116,7 +118,7 @@ def next_step(ladder: Ladder, owed: Owed, done: Done, *, now: datetime) -> Plann
     if position is None:  # the ladder was edited: start from the gentlest step that is still true
         return first_step(ladder, owed, now=now)
     gone = ladder.steps[position]
-    planned_on = done.planned_for.astimezone(ZoneInfo(owed.zone)).date()
+    planned_on = _local_date(done.planned_for, owed.zone)
     return _first_that_fits(ladder.steps[position + 1 :], owed, earliest=planned_on - timedelta(days=gone.day), now=now)
 
 
@@ -142,13 +144,13 @@ def step_after_expiry(
 
 def _first_that_fits(steps: Sequence[Step], owed: Owed, *, earliest: date | None, now: datetime) -> PlannedStep | None:
     """`earliest` is the due date as the last step's timing implies it: later than the true one for a late entrant."""
-    today = _today(now, owed.zone)
+    today = _local_date(now, owed.zone)
     start = owed.due_on if earliest is None else max(owed.due_on, earliest)
     for step in steps:
         if not step.suits(owed.balance_minor, owed.currency):
             continue
         planned = _planned(step, max(start + timedelta(days=step.day), today), owed, now)
-        if (planned.due_at.astimezone(ZoneInfo(owed.zone)).date() - owed.due_on).days <= step.true_until_day:
+        if (_local_date(planned.due_at, owed.zone) - owed.due_on).days <= step.true_until_day:
             return planned
     return None
 
@@ -161,8 +163,9 @@ def _planned(step: Step, on: date, owed: Owed, now: datetime) -> PlannedStep:
     return PlannedStep(step, due_at, due_at + step.expires_after)
 
 
-def _today(now: datetime, zone: str) -> date:
-    return now.astimezone(ZoneInfo(zone)).date()
+@lru_cache(maxsize=1 << 14)
+def _local_date(at: datetime, zone: str) -> date:
+    return at.astimezone(ZoneInfo(zone)).date()
 
 
 @lru_cache(maxsize=1 << 14)  # a book's debts share few days, times and zones

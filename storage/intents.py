@@ -5,11 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import orjson
-from psycopg.types.json import Jsonb
-
 from domain.lane import Lane
 from domain.reminder import NewReminder, ReminderState
+from storage import history, wire
 from storage.rows import Conn, copy_in, transpose
 
 
@@ -31,8 +29,8 @@ class Intent(NamedTuple):
     stage: str
     rule: str
     pack: str
-    packs: list[str]
-    zones: list[str]
+    packs: tuple[str, ...]
+    zones: tuple[str, ...]
     window_ends: datetime | None
     stop_epoch: int
     release_hash: str
@@ -114,49 +112,59 @@ def open_batch(conn: Conn, batch_id: UUID, lane: Lane, *, worker: str, lease: ti
 
 def write_intents(conn: Conn, batch_id: UUID, intents: Sequence[Intent]) -> None:
     """Commit-to-contact: the contacts, the debts each covers, and their reminders into the batch's hands."""
-    copy_in(
-        conn,
-        "contact",
-        _CONTACT,
-        (
-            (*i[:20], Jsonb(i.inputs, dumps=orjson.dumps), i.facts_sealed, [a.account_id for a in i.accounts])
-            for i in intents
-        ),
-    )
-    copy_in(
+    wire.copy_rows(conn, "contact", _CONTACT, map(_contact_row, intents))
+    covered = [(intent, account) for intent in intents for account in intent.accounts]
+    wire.copy_rows(
         conn,
         "contact_account",
         _CONTACT_ACCOUNT,
         (
-            (i.party_id, i.contact_id, a.account_id, i.intended_at, a.reminder_id, a.step, a.stage)
-            for i in intents
-            for a in i.accounts
+            (
+                wire.int8(i.party_id), wire.uuid(i.contact_id), wire.int8(a.account_id), wire.moment(i.intended_at),
+                wire.int8(a.reminder_id), wire.text(a.step), wire.text(a.stage),
+            )
+            for i, a in covered
         ),
-    )
-    rows = [(i.party_id, a.reminder_id, i.contact_id, i.stop_epoch) for i in intents for a in i.accounts]
+    )  # fmt: skip
     conn.execute(
         """
         UPDATE reminder r SET state = 'intended', contact_id = v.contact_id, batch_id = %s, judged_epoch = v.epoch,
                               stamped_at = NULL, reason = NULL
-        FROM unnest(%b::bigint[], %b::bigint[], %b::uuid[], %b::bigint[]) AS v(party_id, reminder_id, contact_id, epoch)
+        FROM unnest(%s, %s, %s, %s) AS v(party_id, reminder_id, contact_id, epoch)
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.state = 'planned'
         """,
-        (batch_id, *transpose(rows, 4)),
+        (
+            batch_id,
+            wire.int8_array([i.party_id for i, _ in covered]),
+            wire.int8_array([a.reminder_id for _, a in covered]),
+            wire.uuid_array([i.contact_id for i, _ in covered]),
+            wire.int8_array([i.stop_epoch for i, _ in covered]),
+        ),
     )
 
 
-_CONTACT = {
-    "party_id": "int8", "contact_id": "uuid", "intended_at": "timestamptz", "customer_id": "int8", "lender_id": "text",
-    "actor": "text", "channel": "text", "address_id": "int8", "address_lookup": "bytea", "purpose": "text",
-    "message": "text", "locale": "text", "stage": "text", "rule": "text", "pack": "text", "packs": "text[]",
-    "zones": "text[]", "window_ends": "timestamptz", "stop_epoch": "int8", "release_hash": "text", "inputs": "jsonb",
-    "facts_sealed": "bytea", "account_ids": "int8[]",
-}  # fmt: skip
+def _contact_row(i: Intent) -> Sequence[bytes]:
+    """The fields of one contact as _CONTACT lists them."""
+    accounts = [account.account_id for account in i.accounts]
+    facts = history.facts_of(i.channel, i.purpose, i.actor, i.lender_id, i.address_lookup, accounts)
+    text = wire.text
+    return (
+        wire.int8(i.party_id), wire.uuid(i.contact_id), wire.moment(i.intended_at), wire.int8(i.customer_id),
+        text(i.lender_id), text(i.actor), text(i.channel), wire.int8(i.address_id),
+        wire.raw(i.address_lookup), text(i.purpose), text(i.message), text(i.locale), text(i.stage), text(i.rule),
+        text(i.pack), wire.words(i.packs), wire.words(i.zones), wire.moment(i.window_ends), wire.int8(i.stop_epoch),
+        text(i.release_hash), wire.jsonb(i.inputs), wire.raw(i.facts_sealed), wire.int8s(accounts),
+        wire.raw(history.entry_of(i.intended_at, i.contact_id, facts)),
+    )  # fmt: skip
 
-_CONTACT_ACCOUNT = {
-    "party_id": "int8", "contact_id": "uuid", "account_id": "int8", "intended_at": "timestamptz",
-    "reminder_id": "int8", "step": "text", "stage": "text",
-}  # fmt: skip
+
+_CONTACT = (
+    "party_id", "contact_id", "intended_at", "customer_id", "lender_id", "actor", "channel", "address_id",
+    "address_lookup", "purpose", "message", "locale", "stage", "rule", "pack", "packs", "zones", "window_ends",
+    "stop_epoch", "release_hash", "inputs", "facts_sealed", "account_ids", "entry",
+)  # fmt: skip
+
+_CONTACT_ACCOUNT = ("party_id", "contact_id", "account_id", "intended_at", "reminder_id", "step", "stage")
 
 _DECISION = {
     "party_id": "int8", "at": "timestamptz", "reminder_id": "int8", "account_id": "int8", "lender_id": "text",
@@ -214,22 +222,28 @@ def plan(conn: Conn, rows: Sequence[NewReminder]) -> int:
     """Write down next steps; how many were new. An account with one open, or that owes nothing, keeps its peace."""
     if not rows:
         return 0
-    columns = [
-        (r.party_id, r.account_id, r.lender_id, r.ladder, r.step, r.stage, r.channel.value, r.shard, r.planned_for,
-         r.due_at, r.expires_at)
-        for r in rows
-    ]  # fmt: skip
     return conn.execute(
         """
         INSERT INTO reminder (party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for, due_at,
                               expires_at)
-        SELECT v.* FROM unnest(%b::bigint[], %b::bigint[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
-                               %b::smallint[], %b::timestamptz[], %b::timestamptz[], %b::timestamptz[])
+        SELECT v.* FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
                AS v(party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for, due_at,
                     expires_at)
         JOIN account a ON a.party_id = v.party_id AND a.account_id = v.account_id
         WHERE a.state = 'open' AND a.balance_minor > 0
         ON CONFLICT (party_id, account_id) WHERE state IN ('planned', 'intended') DO NOTHING
         """,
-        transpose(columns, 11),
+        (
+            wire.int8_array([r.party_id for r in rows]),
+            wire.int8_array([r.account_id for r in rows]),
+            wire.text_array([r.lender_id for r in rows]),
+            wire.text_array([r.ladder for r in rows]),
+            wire.text_array([r.step for r in rows]),
+            wire.text_array([r.stage for r in rows]),
+            wire.text_array([r.channel.value for r in rows]),
+            wire.int2_array([r.shard for r in rows]),
+            wire.moment_array([r.planned_for for r in rows]),
+            wire.moment_array([r.due_at for r in rows]),
+            wire.moment_array([r.expires_at for r in rows]),
+        ),
     ).rowcount

@@ -17,8 +17,8 @@ class Pause(NamedTuple):
     since: datetime
 
 
-def claim_wake_ups(conn: Conn, lanes: list[Lane]) -> list[Lane]:
-    """Of these lanes, those that nobody has woken lately: the caller publishes them, now.
+def claim_wake_ups(conn: Conn, lanes: list[Lane], *, cause: str | None = None) -> list[Lane]:
+    """Of these lanes, those that nobody has woken lately: the caller publishes them, now. `cause` is kept with them.
 
     A wake-up from the future is of a clock that was set back since, and must not keep its lane asleep until then.
     """
@@ -26,19 +26,20 @@ def claim_wake_ups(conn: Conn, lanes: list[Lane]) -> list[Lane]:
         return []
     rows = conn.execute(
         """
-        INSERT INTO wake_up (lane) SELECT unnest(%s::text[])
-        ON CONFLICT (lane) DO UPDATE SET published_at = clock_timestamp()
+        INSERT INTO wake_up (lane, cause) SELECT unnest(%s::text[]), %s
+        ON CONFLICT (lane) DO UPDATE SET published_at = clock_timestamp(), cause = excluded.cause
         WHERE wake_up.published_at NOT BETWEEN clock_timestamp() - %s AND clock_timestamp()
         RETURNING lane
         """,
-        ([str(lane) for lane in lanes], WAKE_UP_LASTS),
+        ([str(lane) for lane in lanes], cause, WAKE_UP_LASTS),
     ).fetchall()
     return [Lane.parse(row[0]) for row in rows]
 
 
-def begin_wake_up(conn: Conn, lane: Lane) -> None:
-    """The wake-up has arrived: the lane may be woken again."""
-    conn.execute("DELETE FROM wake_up WHERE lane = %s", (str(lane),))
+def begin_wake_up(conn: Conn, lane: Lane) -> str | None:
+    """The wake-up has arrived: the lane may be woken again. What was kept with it."""
+    row = conn.execute("DELETE FROM wake_up WHERE lane = %s RETURNING cause", (str(lane),)).fetchone()
+    return row[0] if row else None
 
 
 def pause(conn: Conn, scope: str, *, reason: str, by: str) -> bool:

@@ -5,9 +5,12 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, LiteralString, NamedTuple
 
+from domain.case import PastContact
 from domain.channel import Channel
 from domain.lane import SHARDS, Lane
+from storage import history
 from storage.rows import Conn
+from storage.wire import int8_array
 
 
 class Opening(NamedTuple):
@@ -88,11 +91,6 @@ class Stop(NamedTuple):
     ends_at: datetime | None
 
 
-#: One contact of a party's history, folded: party, when, channel, outcome (None: only the intent is known), accounts,
-#: address look-up, purpose, actor, lender. A bare tuple as the driver gives it: there are ten for each reminder.
-Past = tuple[int, datetime, str, str | None, list[int], bytes | None, str, str, str]
-
-
 class Picture(NamedTuple):
     """Everything read about the locked parties, by one query each."""
 
@@ -100,7 +98,7 @@ class Picture(NamedTuple):
     reaches: list[Reach]
     standings: list[Standing]
     stops: list[Stop]
-    pasts: list[Past]
+    pasts: dict[int, list[PastContact]]
 
 
 def due_lanes(conn: Conn) -> list[Lane]:
@@ -207,9 +205,9 @@ def read_picture(
 
     `lookback` says how far back their history matters, once it is known who they are and where.
     """
-    who = list(parties)
+    who = int8_array(parties)
     with conn.pipeline(), conn.cursor(binary=True) as due, conn.cursor(binary=True) as reach:
-        standing, stop, past = conn.cursor(binary=True), conn.cursor(binary=True), conn.cursor(binary=True)
+        standing, stop, past, told = (conn.cursor(binary=True) for _ in range(4))
         due.execute(_DUE, (who, lender_id, now))
         reach.execute(_REACHES, (who,))
         standing.execute(_STANDINGS, (who,))
@@ -217,14 +215,14 @@ def read_picture(
         dues = [Due._make(row) for row in due.fetchall()]
         reaches = [Reach._make(row) for row in reach.fetchall()]
         since = now - lookback(dues, reaches)
-        past.execute(_PASTS, (who, since, who, since))
-        return Picture(
-            dues,
-            reaches,
-            [Standing._make(row) for row in standing.fetchall()],
-            [Stop._make(row) for row in stop.fetchall()],
-            past.fetchall(),
-        )
+        past.execute(history.READ, (who, since))
+        told.execute(history.TOLD, (who, since, since))
+        standings = [Standing._make(row) for row in standing.fetchall()]
+        stops = [Stop._make(row) for row in stop.fetchall()]
+        packed = past.fetchall()
+        outcomes = history.told(told.fetchall())
+        pasts = {party_id: history.unpack(party_id, entries, outcomes) for party_id, entries in packed}
+        return Picture(dues, reaches, standings, stops, pasts)
 
 
 _DUE: LiteralString = """
@@ -253,17 +251,4 @@ _STANDINGS: LiteralString = """
 _STOPS: LiteralString = """
     SELECT party_id, account_id, kind, since, ends_at FROM hold
     WHERE party_id = ANY(%s) AND released_at IS NULL AND (ends_at IS NULL OR ends_at > %s)
-"""
-
-_PASTS: LiteralString = """
-    SELECT c.party_id, c.intended_at, c.channel, k.outcome, c.account_ids, c.address_lookup, c.purpose, c.actor,
-           c.lender_id
-    FROM contact c
-    LEFT JOIN (
-        SELECT e.contact_id, max(r.rank) AS rank FROM contact_event e JOIN contact_event_rank r USING (kind)
-        WHERE e.party_id = ANY(%s) AND e.intended_at >= %s GROUP BY e.contact_id
-    ) f ON f.contact_id = c.contact_id
-    LEFT JOIN contact_event_rank k ON k.rank = f.rank
-    WHERE c.party_id = ANY(%s) AND c.intended_at >= %s
-    ORDER BY c.party_id, c.intended_at
 """

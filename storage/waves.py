@@ -11,6 +11,7 @@ from uuid import UUID
 
 from domain.contact import EventKind
 from domain.reminder import ReminderState
+from storage import wire
 from storage.rows import Conn, transpose
 
 
@@ -54,8 +55,7 @@ def stamp(
             RETURNING batch_id
         ), stamped AS (
             UPDATE reminder r SET stamped_at = clock_timestamp()
-            FROM unnest(%b::bigint[], %b::bigint[], %b::uuid[], %b::timestamptz[])
-                 AS v(party_id, reminder_id, contact_id, window_ends), party p, lease
+            FROM unnest(%s, %s, %s, %s) AS v(party_id, reminder_id, contact_id, window_ends), party p, lease
             WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
               AND r.batch_id = lease.batch_id
               AND coalesce(r.state) = 'intended' AND (r.stamped_at IS NULL OR %s)
@@ -66,11 +66,20 @@ def stamp(
         )
         SELECT (SELECT count(*) FROM lease), coalesce((SELECT array_agg(DISTINCT contact_id) FROM stamped), '{}')
         """,
-        (lease, batch_id, *transpose(wave, 4), again),
+        (lease, batch_id, *_columns_of(wave), again),
         binary=True,
     ).fetchone()
     assert row is not None
     return list(row[1]) if row[0] else None
+
+
+def _columns_of(wave: Sequence[tuple[int, int, UUID, datetime | None]]) -> Sequence[bytes]:
+    return (
+        wire.int8_array([row[0] for row in wave]),
+        wire.int8_array([row[1] for row in wave]),
+        wire.uuid_array([row[2] for row in wave]),
+        wire.moment_array([row[3] for row in wave]),
+    )
 
 
 def release_unstamped(conn: Conn, batch_id: UUID, contacts: Sequence[tuple[int, UUID, datetime]], *, code: str) -> int:
@@ -109,20 +118,26 @@ def record(conn: Conn, results: Sequence[Result]) -> None:
 
     Safe to repeat, and safe when a sweep already called them uncertain: proof of acceptance wins.
     """
-    events = [
-        (r.party_id, r.contact_id, r.intended_at, r.kind.value, r.provider, r.provider_ref, r.code) for r in results
-    ]
+    contacts = wire.uuid_array([r.contact_id for r in results])
     conn.execute(
         """
         INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, provider, provider_ref,
                                    code)
         SELECT v.party_id, v.contact_id, v.intended_at, v.kind, 'dispatch', business_now(), v.provider,
                v.provider_ref, v.code
-        FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[], %b::text[], %b::text[], %b::text[], %b::text[])
+        FROM unnest(%s, %s, %s, %s, %s, %s, %s)
              AS v(party_id, contact_id, intended_at, kind, provider, provider_ref, code)
         ON CONFLICT DO NOTHING
         """,
-        transpose(events, 7),
+        (
+            wire.int8_array([r.party_id for r in results]),
+            contacts,
+            wire.moment_array([r.intended_at for r in results]),
+            wire.text_array([r.kind.value for r in results]),
+            wire.text_array([r.provider for r in results]),
+            wire.ref_array([r.provider_ref for r in results]),
+            wire.text_array([r.code for r in results]),
+        ),
     )
     _end(conn, [r for r in results if r.state is not ReminderState.PLANNED])
     _go_back(conn, [r for r in results if r.state is ReminderState.PLANNED])
@@ -131,21 +146,20 @@ def record(conn: Conn, results: Sequence[Result]) -> None:
 def _end(conn: Conn, results: Sequence[Result]) -> None:
     if not results:
         return
+    ended = [(r, reminder) for r in results for reminder in r.reminder_ids]
     conn.execute(
         """
         UPDATE reminder r SET state = v.state, reason = v.code, ended_at = business_now()
-        FROM unnest(%b::bigint[], %b::bigint[], %b::uuid[], %b::text[], %b::text[])
-             AS v(party_id, reminder_id, contact_id, state, code)
+        FROM unnest(%s, %s, %s, %s, %s) AS v(party_id, reminder_id, contact_id, state, code)
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
           AND (r.state = 'intended' OR r.state = 'uncertain' AND v.state = 'sent')
         """,
-        transpose(
-            [
-                (r.party_id, reminder, r.contact_id, r.state.value, r.code)
-                for r in results
-                for reminder in r.reminder_ids
-            ],
-            5,
+        (
+            wire.int8_array([r.party_id for r, _ in ended]),
+            wire.int8_array([reminder for _, reminder in ended]),
+            wire.uuid_array([r.contact_id for r, _ in ended]),
+            wire.text_array([r.state.value for r, _ in ended]),
+            wire.text_array([r.code for r, _ in ended]),
         ),
     )
 

@@ -3,19 +3,19 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from typing import Final, NamedTuple
 
 from domain.case import AccountFacts, Attempt, BlockedHours, Case, CustomerFacts, PastContact
 from domain.channel import AddressChannel, AddressKind, Channel
 from domain.consent import Consent
-from domain.contact import Outcome
 from domain.days import local_day
 from domain.hold import Hold, HoldKind
 from domain.ladder import days_past_due
 from domain.lender import Lender
-from domain.purpose import Actor, Direction, Purpose
+from domain.purpose import Purpose
 from messages.facts import Debt, Facts
 from policy.packs import RuleSet
-from storage.picture import Due, Past, Reach, Standing, Stop
+from storage.picture import Due, Reach, Standing, Stop
 from storage.sealing import CustomerKey, Keyring
 from worker.releases import Release
 
@@ -38,8 +38,7 @@ class Scene:
     public_url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(NamedTuple):
     """One customer of a locked party, with all that their reminders share. `history` grows as we decide."""
 
     due: Due  # any of their due rows: carries the customer's columns
@@ -73,25 +72,19 @@ def case_of(
     scene: Scene, person: Person, row: Due, channel: Channel, reach: Reach, *, purpose: Purpose = Purpose.REMINDER
 ) -> Case:
     """One question to the judge: may this customer be contacted about this debt, this way, now?"""
+    lender = scene.lender
     return Case(
-        now=scene.now,
-        expires=row.expires_at,
-        actor=scene.lender.actor,
-        customer=person.facts,
-        account=AccountFacts(str(row.account_id), days_late(row, scene.now), row.balance_minor, row.currency),
-        attempt=Attempt(
-            channel=channel,
-            address=reach.lookup.hex(),
-            address_kind=AddressKind(reach.kind),
-            purpose=purpose,
-            number_zones=tuple(reach.zones),
-            number_country=reach.country,
-        ),
-        history=person.history,
-        holds=person.holds,
-        consents=person.consents,
-        lender=scene.lender.id,
-        household=row.household,
+        scene.now,
+        row.expires_at,
+        lender.actor,
+        person.facts,
+        AccountFacts(str(row.account_id), days_late(row, scene.now), row.balance_minor, row.currency),
+        Attempt(channel, reach.lookup.hex(), _ADDRESS_KIND[reach.kind], purpose, tuple(reach.zones), reach.country),
+        person.history,
+        person.holds,
+        person.consents,
+        lender.id,
+        row.household,
     )
 
 
@@ -139,11 +132,14 @@ def days_late(row: Due, now: datetime) -> int:
 def customer_facts(row: Due, now: datetime) -> CustomerFacts:
     confirmed = row.zone_confirmed_at
     return CustomerFacts(
-        zones=tuple(row.zones),
-        zone_confirmed=confirmed is not None and now - confirmed < ZONE_CONFIRMATION_LASTS,
-        blocked=tuple(blocked_hours(entry) for entry in row.blocked_hours),
-        refused_channels=frozenset(Channel(name) for name in row.refused_channels),
+        tuple(row.zones),
+        confirmed is not None and now - confirmed < ZONE_CONFIRMATION_LASTS,
+        tuple(map(blocked_hours, row.blocked_hours)),
+        frozenset(map(Channel, row.refused_channels)) if row.refused_channels else _NONE_REFUSED,
     )
+
+
+_NONE_REFUSED: Final[frozenset[Channel]] = frozenset()
 
 
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -160,25 +156,9 @@ def blocked_hours(entry: Mapping[str, object]) -> BlockedHours:
 
 
 _CHANNEL = {channel.value: channel for channel in Channel}
-#: A contact that nothing is known of beyond the intent counts as one.
-_OUTCOME: dict[str | None, Outcome] = {None: Outcome.INTENDED, **{outcome.value: outcome for outcome in Outcome}}
 _PURPOSE = {purpose.value: purpose for purpose in Purpose}
-_ACTOR = {actor.value: actor for actor in Actor}
-
-
-def past_contact(row: Past) -> PastContact:
-    _, at, channel, outcome, account_ids, lookup, purpose, actor, lender = row
-    return PastContact(
-        at,
-        _CHANNEL[channel],
-        _OUTCOME[outcome],
-        tuple(map(str, account_ids)),
-        lookup.hex() if lookup else None,
-        Direction.OUT,
-        _PURPOSE[purpose],
-        _ACTOR[actor],
-        lender,
-    )
+_ADDRESS_KIND = {kind.value: kind for kind in AddressKind}
+_ADDRESS_CHANNEL = {channel.value: channel for channel in AddressChannel}
 
 
 def standing_hold(row: Stop) -> Hold:
@@ -197,7 +177,7 @@ def first_reaches(rows: Iterable[Reach]) -> dict[AddressChannel, Reach]:
     """The best living address of each kind: rows come in order of priority."""
     found: dict[AddressChannel, Reach] = {}
     for row in rows:
-        found.setdefault(AddressChannel(row.channel), row)
+        found.setdefault(_ADDRESS_CHANNEL[row.channel], row)
     return found
 
 

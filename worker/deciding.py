@@ -6,7 +6,7 @@ purpose and language, and hand to people what is theirs.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from typing import TypeVar
@@ -16,18 +16,18 @@ from domain.case import PastContact
 from domain.channel import BY_A_PERSON, REACHED_BY, Channel
 from domain.contact import Outcome
 from domain.ladder import STAGES, Done, Ladder, Owed, PlannedStep, Step, first_step, next_step, step_after_expiry
+from domain.purpose import Direction, Purpose
 from domain.reminder import NewReminder, ReminderState
 from domain.verdict import Allow, Because, Suppress, Verdict
 from policy.judge import judge
 from storage.intents import Answer, Ended, Postponed, Task
-from storage.picture import Due, Past, Picture, Reach, Standing, Stop
+from storage.picture import Due, Picture, Reach, Standing, Stop
 from worker.cases import (
     Person,
     Scene,
     case_of,
     customer_facts,
     first_reaches,
-    past_contact,
     planning_zone,
     standing_consent,
     standing_hold,
@@ -37,7 +37,6 @@ from worker.planner import reminder_for
 from worker.poison import Stumble, stumble
 
 OfCustomer = TypeVar("OfCustomer", Reach, Standing)
-OfParty = TypeVar("OfParty", Stop, Past)
 
 EXPIRED = our_own("expired_unsent")
 HANDED = our_own("handed_to_a_person")
@@ -75,10 +74,10 @@ def decide(
     decisions = Decisions()
     reaches = _by_customer(picture.reaches)
     standings = _by_customer(picture.standings)
-    stops, pasts = _by_party(picture.stops), _by_party(picture.pasts)
+    stops = _by_party(picture.stops)
     for party_id, of_party in groupby(picture.due, key=lambda row: row.party_id):
         try:
-            history = [past_contact(row) for row in pasts.get(party_id, ())]
+            history = picture.pasts.get(party_id, [])
             holds = [standing_hold(row) for row in stops.get(party_id, ())]
             for customer_id, rows in groupby(of_party, key=lambda row: row.customer_id):
                 due = list(rows)
@@ -229,25 +228,20 @@ def _bar(scene: Scene, person: Person, row: Due, refusal: tuple[Channel, Verdict
 def _send(
     scene: Scene, person: Person, covered: Sequence[tuple[Due, Step]], choice: Choice, decisions: Decisions
 ) -> None:
-    letter = write_letter(scene, person, covered, choice)
+    successors = tuple(new for row, _ in covered for new in _successor(scene, person, row))
+    letter = write_letter(scene, person, covered, choice, successors)
     if isinstance(letter, Suppress):
         for row, _ in covered:
             _bar(scene, person, row, (choice.channel, letter), decisions)
         return
-    successors = tuple(new for row, _ in covered for new in _successor(scene, person, row))
-    decisions.letters.append(replace(letter, successors=successors))
+    decisions.letters.append(letter)
     person.history.append(
         PastContact(
-            at=scene.now,
-            channel=choice.channel,
-            outcome=Outcome.INTENDED,
-            accounts=tuple(str(row.account_id) for row, _ in covered),
-            address=choice.reach.lookup.hex(),
-            actor=scene.lender.actor,
-            lender=scene.lender.id,
-            household=person.due.household,
+            scene.now, choice.channel, Outcome.INTENDED, tuple(str(row.account_id) for row, _ in covered),
+            choice.reach.lookup.hex(), Direction.OUT, Purpose.REMINDER, scene.lender.actor, scene.lender.id,
+            person.due.household,
         )
-    )
+    )  # fmt: skip
 
 
 def _hand_over(scene: Scene, person: Person, row: Due, step: Step, kind: str, decisions: Decisions) -> None:
@@ -342,9 +336,8 @@ def _by_customer(rows: Iterable[OfCustomer]) -> dict[tuple[int, int], list[OfCus
     return grouped
 
 
-def _by_party(rows: Iterable[OfParty]) -> dict[int, list[OfParty]]:
-    """Rows by their first column."""
-    grouped: dict[int, list[OfParty]] = defaultdict(list)
+def _by_party(rows: Iterable[Stop]) -> dict[int, list[Stop]]:
+    grouped: dict[int, list[Stop]] = defaultdict(list)
     for row in rows:
-        grouped[row[0]].append(row)
+        grouped[row.party_id].append(row)
     return grouped

@@ -1,8 +1,9 @@
 """From an allowance to a letter: the intent with all it was decided on, and what will leave for it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import structlog
 
@@ -46,8 +47,7 @@ COPY_REFUSED = Suppress(our_own("copy_refused"))
 KEY_DESTROYED = Suppress(our_own("customer_erased"))
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(NamedTuple):
     """An intent with what will leave for it, and the steps to plan when it has ended."""
 
     intent: Intent
@@ -55,8 +55,7 @@ class Letter:
     successors: tuple[NewReminder, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """The way that was found open for one reminder."""
 
     channel: Channel
@@ -67,12 +66,13 @@ class Choice:
 
 
 def write_letter(
-    scene: Scene, person: Person, covered: Sequence[tuple[Due, Step]], choice: Choice
+    scene: Scene,
+    person: Person,
+    covered: Sequence[tuple[Due, Step]],
+    choice: Choice,
+    successors: tuple[NewReminder, ...],
 ) -> Letter | Suppress:
-    """One letter for the debts it covers, the first of which chose the words; Suppress when it cannot be written.
-
-    Its successors are left empty: what follows is the planner's business.
-    """
+    """One letter for the debts it covers, the first of which chose the words; Suppress when it cannot be written."""
     row, step = covered[0]
     message, drawn = words_for(scene, step.message, row.customer_id)
     if message != step.message:
@@ -95,7 +95,7 @@ def write_letter(
         collapse_key=f"r{row.reminder_id}",
         unsubscribe_url=_unsubscribe_url(scene, intent),
     )
-    return Letter(intent, outbound, ())
+    return Letter(intent, outbound, successors)
 
 
 def _intent(
@@ -124,8 +124,8 @@ def _intent(
         stage=step.stage.value,
         rule=choice.allow.because.rule,
         pack=choice.allow.because.pack,
-        packs=list(choice.rules.ids),
-        zones=list(dict.fromkeys((*facts.zones, *(() if facts.zone_confirmed else reach.zones)))),
+        packs=tuple(choice.rules.ids),
+        zones=facts.zones if facts.zone_confirmed else tuple(dict.fromkeys((*facts.zones, *reach.zones))),
         window_ends=choice.allow.until,
         stop_epoch=person.stop_epoch,
         release_hash=scene.release.hash,

@@ -1,0 +1,100 @@
+"""The history that caps and waits are counted over: packed when a contact is written, read back a party at a time.
+
+An entry is the instant (8 bytes, as PostgreSQL counts), the last 8 bytes of the contact's id, the length of the rest (2
+bytes) and the rest as text: channel|purpose|actor|lender|look-up of the address|accounts. The database packs the same
+for contacts that come in by other ways (`pack_history_entry`; an agreement test holds the two together).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import lru_cache
+from operator import itemgetter
+from struct import Struct
+from typing import Final, LiteralString
+from uuid import UUID
+
+from domain.case import PastContact
+from domain.channel import Channel
+from domain.contact import Outcome
+from domain.purpose import Actor, Direction, Purpose
+from storage import wire
+
+_HEAD: Final = Struct(">q8sh")
+
+#: What distinguishes one entry from the next of the same customer, and repeats: everything but the instant.
+_Facts = tuple[Channel, tuple[str, ...], str | None, Purpose, Actor, str]
+
+#: The outcome of the few contacts that do not count as their bare intent, by party and end of the contact's id.
+Told = Mapping[tuple[int, bytes], Outcome]
+
+READ: LiteralString = """
+    SELECT party_id, string_agg(entry, ''::bytea) FROM contact
+    WHERE party_id = ANY(%s) AND intended_at >= %s GROUP BY party_id
+"""
+
+_TELLING_KINDS: LiteralString = (
+    "'released', 'rejected', 'not_in_service', 'no_answer', 'busy', 'voicemail', 'third_party', 'conversation'"
+)
+
+#: The whole fold, for contacts of which something telling is known.
+TOLD: LiteralString = f"""
+    SELECT e.party_id, e.contact_id, (array_agg(r.outcome ORDER BY r.rank DESC))[1]
+    FROM contact_event e JOIN contact_event_rank r USING (kind)
+    WHERE (e.party_id, e.contact_id, e.intended_at) IN (
+              SELECT party_id, contact_id, intended_at FROM contact_event
+              WHERE party_id = ANY(%s) AND intended_at >= %s AND kind IN ({_TELLING_KINDS}))
+      AND e.intended_at >= %s
+    GROUP BY e.party_id, e.contact_id
+"""  # noqa: S608 - one constant inside another
+
+
+def facts_of(
+    channel: str, purpose: str, actor: str, lender: str, lookup: bytes | None, accounts: Iterable[int]
+) -> bytes:
+    """The part of an entry that is the same for every contact of this kind with this customer."""
+    found = "" if lookup is None else lookup.hex()
+    return f"{channel}|{purpose}|{actor}|{lender}|{found}|{','.join(map(str, accounts))}".encode()
+
+
+def entry_of(at: datetime, contact_id: UUID, facts: bytes) -> bytes:
+    """One packed entry."""
+    return _HEAD.pack(wire.microseconds(at), contact_id.bytes[8:], len(facts)) + facts
+
+
+def told(rows: Iterable[tuple[int, UUID, str]]) -> Told:
+    """What TOLD gave."""
+    return {(party_id, contact_id.bytes[8:]): Outcome(outcome) for party_id, contact_id, outcome in rows}
+
+
+def unpack(party_id: int, packed: bytes, outcomes: Told) -> list[PastContact]:
+    """The entries of one party, oldest first."""
+    past = [
+        PastContact(
+            wire.instant(at), facts[0],
+            outcomes.get((party_id, end), Outcome.INTENDED) if outcomes else Outcome.INTENDED,
+            facts[1], facts[2], Direction.OUT, facts[3], facts[4], facts[5],
+        )
+        for at, end, facts in _entries(packed)
+    ]  # fmt: skip
+    past.sort(key=_WHEN)
+    return past
+
+
+_WHEN = itemgetter(0)
+
+
+def _entries(packed: bytes) -> Iterator[tuple[int, bytes, _Facts]]:
+    position, end = 0, len(packed)
+    while position < end:
+        at, tail, length = _HEAD.unpack_from(packed, position)
+        position += _HEAD.size + length
+        yield at, tail, _read(packed[position - length : position])
+
+
+@lru_cache(maxsize=1 << 12)
+def _read(facts: bytes) -> _Facts:
+    channel, purpose, actor, lender, lookup, accounts = facts.decode().split("|")
+    return (
+        Channel(channel), tuple(accounts.split(",")) if accounts else (), lookup or None, Purpose(purpose),
+        Actor(actor), lender,
+    )  # fmt: skip
