@@ -115,25 +115,30 @@ def _fill(spine: Spine, home: Path, reminders: int) -> None:
         rejects_path=home / "rejects.csv",
     )
     conn = spine.conn
-    lanes.ensure_partitions(conn, datetime(2026, 3, 1, tzinfo=UTC))
+    for month in (1, 2, 3):
+        lanes.ensure_partitions(conn, datetime(2026, month, 1, tzinfo=UTC))
+    for age in range(DAYS_APART, 32, DAYS_APART):
+        _remember(conn, _moment(FIRST_DAY) - timedelta(days=age))
+    conn.execute("VACUUM ANALYZE")
+
+
+def _remember(conn: Conn, at: datetime) -> None:
+    """One contact of the past with everybody."""
     conn.execute(
         """
         WITH made AS (
             INSERT INTO contact (party_id, contact_id, intended_at, customer_id, lender_id, origin, actor, channel,
                                  purpose, rule, pack, account_ids, address_lookup)
-            SELECT a.party_id, gen_random_uuid(), %s::timestamptz - make_interval(days => 10 + 3 * n), a.customer_id,
-                   a.lender_id, 'imported', 'creditor', 'sms', 'reminder', 'imported', 'imported', ARRAY[a.account_id],
-                   d.lookup
-            FROM account a JOIN address d ON d.party_id = a.party_id AND d.channel = 'phone',
-                 generate_series(0, %s) AS n
+            SELECT a.party_id, gen_random_uuid(), %s::timestamptz, a.customer_id, a.lender_id, 'imported', 'creditor',
+                   'sms', 'reminder', 'imported', 'imported', ARRAY[a.account_id], d.lookup
+            FROM account a JOIN address d ON d.party_id = a.party_id AND d.channel = 'phone'
             RETURNING party_id, contact_id, intended_at
         )
         INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at)
         SELECT party_id, contact_id, intended_at, 'delivered', 'bench', intended_at FROM made
         """,
-        (_moment(FIRST_DAY), HISTORY - 1),
+        (at,),
     )
-    conn.execute("VACUUM ANALYZE")
 
 
 def _write_csv(file: Path, reminders: int) -> None:
@@ -145,7 +150,7 @@ def _write_csv(file: Path, reminders: int) -> None:
         )  # fmt: skip
         for n in range(reminders):
             writer.writerow(
-                ("bench", f"B{n}", f"Ana Example {n}", f"+8869{n:08d}", f"b{n}@bench.example", "", "en", "TW",
+                ("bench", f"B{n}", "Ana Example", f"+8869{n:08d}", f"b{n}@bench.example", "", "en", "TW",
                  "Asia/Taipei", "2026-01-01", f"BA{n}", "card", "TWD", "1234.00", "2026-02-20", "sms null",
                  "2025-01-01")
             )  # fmt: skip
@@ -164,13 +169,28 @@ def _moment(day: date) -> datetime:
 def _due(conn: Conn, day: date) -> None:
     """Everybody's next step comes due on that day, all at once; then the database is given a moment's rest."""
     moment = _moment(day)
+    _fill_up_history(conn, moment)
     conn.execute(
         "UPDATE reminder SET due_at = %s, planned_for = %s, expires_at = %s WHERE state = 'planned'",
         (moment, moment, moment + timedelta(days=2)),
     )
-    conn.execute("VACUUM ANALYZE reminder")
+    conn.execute("VACUUM ANALYZE")
     conn.execute("CHECKPOINT")
     lanes.step_clock(conn, moment)
+
+
+def _fill_up_history(conn: Conn, moment: datetime) -> None:
+    """Everybody has HISTORY contacts in the 32 days that the judge looks back: what the month's cap allows (the rounds
+    before this one, mostly), and the rest a day before its month."""
+    row = conn.execute(
+        """
+        SELECT count(*) FROM contact WHERE party_id = (SELECT min(party_id) FROM party) AND intended_at >= %s
+        """,
+        (moment - timedelta(days=32),),
+    ).fetchone()
+    assert row is not None
+    for number in range(HISTORY - row[0]):
+        _remember(conn, moment - timedelta(days=31, minutes=number + 1))
 
 
 # ----------------------------------------------------------------------------------------------------------- the rounds
