@@ -6,7 +6,9 @@ alone. The exit code is 1 when a promise was broken.
 
 import argparse
 import os
+import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +32,8 @@ COMPANY = (1, 1, 1, 2, 2, 3)
 
 def main() -> int:
     options = _options()
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has it ignored for what runs behind it
+        signal.signal(number, signal.default_int_handler)
     seed = options.seed if options.seed is not None else SystemRandom().randrange(1_000_000)
     say(f"seed {seed}")
     for key in [key for key in os.environ if key.startswith(PREFIX)]:
@@ -69,15 +73,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=0, help="a storm of this length; without it: every fault once")
     parser.add_argument("--seed", type=int, help="draw what an earlier storm drew")
     parser.add_argument("--round", type=int, help="with --seed and --minutes: this round alone")
-    parser.add_argument("--only", default="", help="faults whose name or place has this in it")
+    parser.add_argument("--only", default="", help="faults whose `name | place` fits this pattern")
     parser.add_argument("--keep", action="store_true", help="keep the fleet's folder, also when all went well")
     return parser.parse_args()
 
 
 def _rounds(options: argparse.Namespace, seed: int) -> Iterator[tuple[int, list[Fault]]]:
-    faults = [fault for fault in FAULTS if options.only.lower() in str(fault).lower()]
+    faults = [fault for fault in FAULTS if re.search(options.only, str(fault), re.IGNORECASE)]
     if not faults:
-        sys.exit(f"no fault has {options.only!r} in its name or place")
+        sys.exit(f"no fault fits {options.only!r}")
     if not options.minutes:
         yield from ((number, [fault]) for number, fault in enumerate(faults, start=1))
         return
