@@ -50,11 +50,13 @@ def drain(spine: Spine, lane: Lane, *, slice_seconds: float = turns.SLICE_SECOND
     began = time.monotonic()
     until = began + slice_seconds
     total = Drained()
-    lanes.begin_wake_up(spine.conn, lane)
+    cause = lanes.begin_wake_up(spine.conn, lane)
     while True:
+        meter = BatchMeter(lane, cause=cause)
         try:
-            batch = drain_once(spine, lane, most=most)
+            batch = drain_once(spine, lane, meter, most=most)
         except Exception as error:  # somebody in the batch cannot be decided about: the others must not wait for it
+            meter.fail(error)
             spine.watch.failed(error)
             batch = Drained()
         total = Drained(total.batches + 1, total.reminders + batch.reminders, total.sent + batch.sent)
@@ -63,10 +65,9 @@ def drain(spine: Spine, lane: Lane, *, slice_seconds: float = turns.SLICE_SECOND
             return total
 
 
-def drain_once(spine: Spine, lane: Lane, *, most: int | None = None) -> Drained:
+def drain_once(spine: Spine, lane: Lane, meter: BatchMeter, *, most: int | None = None) -> Drained:
     """One batch of a lane, from the lock to the last record."""
     batch_id = uuid4()
-    meter = BatchMeter(lane)
     conn = spine.conn
     with conn.transaction():
         opening = picture.open_drain(conn, lane.lender)

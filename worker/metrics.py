@@ -23,6 +23,7 @@ from storage.intents import Answer, Ended
 from storage.picture import Due
 from storage.waves import Result
 from worker.letters import Letter
+from worker.tracing import SPANS
 
 #: Between the parts of a series' key; label values have none.
 SEPARATOR: Final = "|"
@@ -59,6 +60,7 @@ SENDS: Final = Family(
     "duly_sends_total", "Attempts to send, by what the provider answered.", ("provider", "channel", "result")
 )
 BATCHES: Final = Family("duly_batches_total", "Batches worked on.", ("lender", "channel"))
+FAILURES: Final = Family("duly_batches_failed_total", "Batches that ended in an error.", ("channel", "error"))
 SWEEPS: Final = Family("duly_sweeps_total", "Stuck states that were put right, by reason.", ("reason",))
 REFUSED: Final = Family("duly_broker_messages_refused_total", "Broker messages that were refused.", ("reason",))
 PROVIDER_TURNS: Final = Family(
@@ -80,7 +82,8 @@ TICKS: Final = Family("duly_tick_seconds", "Time of one look at what is due.", (
 CPU: Final = Family("duly_process_cpu_seconds_total", "Processor time of our processes.", ("role",))
 
 FAMILIES: Final = (
-    REMINDERS, VERDICTS, SENDS, BATCHES, SWEEPS, REFUSED, *OF_PROVIDERS, CALLBACKS_REFUSED, STAGES, LATENCY, TICKS, CPU,
+    REMINDERS, VERDICTS, SENDS, BATCHES, FAILURES, SWEEPS, REFUSED, *OF_PROVIDERS, CALLBACKS_REFUSED, STAGES,
+    LATENCY, TICKS, CPU,
 )  # fmt: skip
 
 
@@ -157,16 +160,21 @@ os.register_at_fork(after_in_child=TALLY.begin)
 class BatchMeter:
     """The laps and counts of one batch; they reach the tally when it is closed."""
 
-    __slots__ = ("_counts", "_due_at", "_judged_at", "_lane", "_now", "_since", "_tally", "seconds")
+    __slots__ = (
+        "_began", "_cause", "_counts", "_due_at", "_judged_at", "_lane", "_now", "_sent", "_since", "_tally", "seconds",
+    )  # fmt: skip
 
-    def __init__(self, lane: Lane, tally: Tally = TALLY) -> None:
+    def __init__(self, lane: Lane, tally: Tally = TALLY, *, cause: str | None = None) -> None:
+        """`cause` is the tick that woke the lane, if it was traced."""
         self.seconds: dict[Stage, float] = {}
+        self._cause = cause
+        self._sent = 0
         self._tally = tally
         self._lane = lane
         self._counts: Counter[str] = Counter()
         self._due_at: dict[int, datetime] = {}
         self._now: datetime | None = None
-        self._since = self._judged_at = perf_counter()
+        self._began = self._since = self._judged_at = perf_counter()
 
     def lap(self, stage: Stage) -> None:
         """The time since the last lap went into this stage."""
@@ -208,6 +216,7 @@ class BatchMeter:
             self._counts[series_of(SENDS, labels)] += number
         for channel, outcomes in ended.items():
             self._reminders(outcomes, channel)
+            self._sent += outcomes[ReminderState.SENT.value]
         for channel, waits in handed.items():
             self._counts.update(_observed(LATENCY, (channel,), waits))
 
@@ -218,8 +227,23 @@ class BatchMeter:
         for stage, seconds in self.seconds.items():
             counts.update(_observed(STAGES, (stage.value,), [seconds]))
         self._tally._add(counts)
+        SPANS.batch(
+            self._lane, seconds=perf_counter() - self._began, cause=self._cause,
+            attributes={
+                "duly.reminders": len(self._due_at), "duly.sent": self._sent,
+                **{f"duly.{stage}_ms": round(1000 * seconds, 3) for stage, seconds in self.seconds.items()},
+            },
+        )  # fmt: skip
         self._counts.clear()
         self.seconds.clear()
+
+    def fail(self, error: Exception) -> None:
+        """The batch ended in an error: count its kind, and not what it did not come to."""
+        kind = type(error).__name__
+        self._tally.count(FAILURES, (self._lane.channel.value, kind))
+        SPANS.batch(
+            self._lane, seconds=perf_counter() - self._began, cause=self._cause, attributes={}, error=kind
+        )  # fmt: skip
 
     def _reminders(self, outcomes: Mapping[str, int], channel: str) -> None:
         for outcome, number in outcomes.items():

@@ -16,6 +16,7 @@ from worker.app import CHANNEL_QUEUES, FEEDBACK, MAINTENANCE, app
 from worker.metrics import REFUSED, TALLY, TICKS
 from worker.reporting import Reporter
 from worker.ticking import Wakes, look
+from worker.tracing import SPANS, cause_of
 from worker.wiring import Spine
 
 log = structlog.get_logger()
@@ -41,14 +42,19 @@ def spine() -> Spine:
 def _reporting(mine: Spine) -> Reporter:
     reporter = Reporter(mine.database_url, name=mine.name, role="worker", release_hash=lambda: mine.release_hash)
     reporter.start()
+    SPANS.begin(mine.settings)
     return reporter
 
 
 @app.task(name="duly.tick")
 def tick() -> None:
     began = time.perf_counter()
-    wakes = look(spine().conn)
+    span = SPANS.tick()
+    wakes = look(spine().conn, cause=cause_of(span))
     TALLY.observe(TICKS, (), time.perf_counter() - began)
+    if span is not None and wakes.lanes:
+        span.set_attribute("duly.lanes", len(wakes.lanes))
+        span.end()
     publish(wakes)
 
 
@@ -127,4 +133,5 @@ def _end(**_: object) -> None:
     mine, reporter = _spines.pop(os.getpid(), None), _reporters.pop(os.getpid(), None)
     if mine is not None and reporter is not None:
         reporter.end()
+        SPANS.end()
         mine.close()

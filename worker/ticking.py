@@ -17,14 +17,17 @@ class Wakes:
     jobs: bool
 
 
-def look(conn: Conn) -> Wakes:
-    """Everything that waits and that nobody has been woken for; calling it claims the wake-ups for a moment."""
+def look(conn: Conn, *, cause: str | None = None) -> Wakes:
+    """Everything that waits and that nobody has been woken for; calling it claims the wake-ups for a moment.
+
+    `cause` is kept with them, for whoever wants to know which tick woke a lane.
+    """
     still = lanes.stillness(conn)
-    woken = _wake(conn) if still.due_reminders else []
+    woken = _wake(conn, cause) if still.due_reminders else []
     return Wakes(tuple(woken), still.waiting_inbox > 0, still.due_jobs > 0)
 
 
-def _wake(conn: Conn) -> list[Lane]:
+def _wake(conn: Conn, cause: str | None) -> list[Lane]:
     """Claim the wake-ups of due lanes; only a few at a time where sending was resumed a moment ago."""
     due = begin_gently(picture.due_lanes(conn), turns.gentle(conn, gentle_for=GENTLE_FOR))
-    return lanes.claim_wake_ups(conn, due)
+    return lanes.claim_wake_ups(conn, due, cause=cause)
