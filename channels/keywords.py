@@ -42,6 +42,11 @@ paid, already paid, i paid, i have paid, ive paid, i already paid, payment made,
 还了, 還了, 付了, 繳了, 缴了, 还清了, 還清了, 繳清了, 付清了, 已还清, 已還清, 已转账, 已轉帳, 已匯款, 已汇款
 """
 
+#: What our own copy tells people to reply when they cannot pay.
+_HELP_WORDS = """
+plan, pause, 分期, 延期
+"""
+
 
 def _words(block: str, intent: Intent) -> dict[str, Intent]:
     return dict.fromkeys(block.strip().replace("\n", ", ").split(", "), intent)
@@ -55,6 +60,7 @@ KEYWORDS: Mapping[str, Intent] = {
         _OPT_IN_WORDS, Intent.OPT_IN
     ),  # only whole replies: "yes", which some providers take for one, is too vague
     **_words(_PAID_WORDS, Intent.PAID),
+    **_words(_HELP_WORDS, Intent.HARDSHIP),
 }
 
 #: Anywhere in the reply.

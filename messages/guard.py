@@ -64,13 +64,16 @@ def _patterns(plain: str, reasons: frozenset[Reason]) -> Iterator[tuple[Reason, 
 _SHAPES_KEPT = 4096
 
 #: Characters and first words that a phrase may hold: most names have none of them, and cost no more than this look.
-_SUSPECT_HAN = frozenset(re.findall(r"[\u4e00-\u9fff]", "".join("".join(phrases) for phrases in CHINESE.values())))
+_STOPPED_HAN = "|".join("|".join(phrases) for reason, phrases in CHINESE.items() if reason in STOPPED_AT_SEND)
+_SUSPECT_HAN = frozenset(re.findall(r"[\u4e00-\u9fff]", _STOPPED_HAN))
+_SUSPECT_PHRASE = re.compile(_STOPPED_HAN)
 _SUSPECT_WORDS = frozenset(_ENGLISH)
 
 
 def in_a_name(name: str) -> tuple[Reason, ...]:
     """Reasons that the customer's own name would be stopped for, were it not their name."""
-    if _SUSPECT_HAN.isdisjoint(name) and _SUSPECT_WORDS.isdisjoint(re.split(r"[ '-]", name.lower())):
+    has_phrase = not _SUSPECT_HAN.isdisjoint(name) and _SUSPECT_PHRASE.search(folded(name))
+    if not has_phrase and _SUSPECT_WORDS.isdisjoint(_WORD.findall(name.lower())):
         return ()
     return tuple(dict.fromkeys(hit.reason for hit in hits(name, STOPPED_AT_SEND)))
 
