@@ -4,6 +4,7 @@ It chooses nothing: the choice is in `Outbound.provider`. It stops by itself wha
 fleet's word comes from the database (`worker/provider_health.py`).
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from uuid import UUID
 
 from channels.base import Adapter, ChannelError, HeldBack, Outbound, OutcomeUnknown, Receipt
 from channels.breaker import FEWEST_ANSWERS, Health, health_of
+from channels.push_tokens import is_apns_token
 from domain.channel import Channel
 
 #: How long a message that met a stopped provider waits before it is judged again. The stop itself keeps its lane still.
@@ -39,6 +41,11 @@ class Watch:
     @property
     def may_send(self) -> bool:
         return not self.is_stopped and self.wrong is None and self.in_a_row < FEWEST_ANSWERS
+
+    def begin(self) -> None:
+        """What was seen so far has been told."""
+        self.good = self.slow = self.failed = self.in_a_row = 0
+        self.wrong = self.code = None
 
     def answered(self, seconds: float) -> None:
         self.good += 1
@@ -67,12 +74,24 @@ class Member:
     watch: Watch = field(repr=False)
 
 
-class Several:
-    """One adapter for a channel's providers by name; a message without a choice goes to the first of them."""
+def fits(kind: str, outbound: Outbound) -> bool:
+    """Whether a provider of this kind can carry a message at all: a push token is of one platform or the other."""
+    if outbound.channel is not Channel.PUSH:
+        return True
+    return (kind == "apns") is is_apns_token(outbound.to)
 
-    def __init__(self, channel: Channel, members: Mapping[str, Member]) -> None:
+
+class Several:
+    """One adapter for a channel's providers by name. A message for which none was chosen goes to the first that fits.
+
+    `kinds` are the kinds of all providers of the channel by name.
+    """
+
+    def __init__(self, channel: Channel, members: Mapping[str, Member], kinds: Mapping[str, str]) -> None:
         self._members = members
+        self._kinds = kinds
         self._first = next(iter(members))
+        self._is_plain = len(members) == 1
         first = members[self._first].adapter
         self.name = first.name
         self.channel = channel
@@ -81,7 +100,7 @@ class Several:
 
     async def send(self, outbound: Outbound) -> Receipt:
         """Make one attempt with the provider chosen. Raises HeldBack, before anything leaves, when it is stopped."""
-        member = self._members.get(outbound.provider or self._first)
+        member = self._members.get(self.provider_of(outbound))
         if member is None or not member.watch.may_send:
             raise HeldBack("provider_stopped", STOPPED_WAIT)
         watch, began = member.watch, monotonic()
@@ -90,11 +109,19 @@ class Several:
         except ChannelError as refusal:
             watch.refused(refusal)
             raise
-        except Exception:
-            watch.refused(OutcomeUnknown("adapter_error"))
+        except (Exception, asyncio.CancelledError):  # cut off, or an adapter that breaks its contract
+            watch.refused(OutcomeUnknown("no answer"))
             raise
         watch.answered(monotonic() - began)
         return receipt
+
+    def provider_of(self, outbound: Outbound) -> str:
+        """Who is meant to carry a message."""
+        if outbound.provider is not None:
+            return outbound.provider
+        if self._is_plain:
+            return self._first
+        return next((name for name in self._members if fits(self._kinds[name], outbound)), self._first)
 
     async def aclose(self) -> None:
         for member in self._members.values():
@@ -102,7 +129,7 @@ class Several:
 
     def __getattr__(self, name: str) -> Any:
         # What a provider can do beyond the contract, such as finding a message, this can do if any of them can.
-        if name != "find" or name.startswith("_"):
+        if name != "find":
             raise AttributeError(name)
         finders = [member.adapter for member in self._members.values() if hasattr(member.adapter, "find")]
         if not finders:

@@ -12,12 +12,11 @@ from storage.rows import Conn, transpose
 
 
 class Named(NamedTuple):
-    """A provider that the live release names and that has credentials, with the keyed hash of those."""
+    """A provider that the live release names."""
 
     provider: str
     channel: str
     weight: int
-    fingerprint: str
 
 
 class Standing(NamedTuple):
@@ -104,7 +103,7 @@ def register(conn: Conn, named: Sequence[Named], *, by: str) -> None:
         UNION ALL
         SELECT provider, version, business_now(), %b, weight, state, 'not named any more' FROM gone
         """,
-        (*transpose([each[:3] for each in named], 3), by, by),
+        (*transpose(named, 3), by, by),
     )
 
 
@@ -204,8 +203,8 @@ def recall(conn: Conn, channel: str, *, within: timedelta) -> int:
         """
         UPDATE reminder SET due_at = business_now()
         WHERE state = 'planned' AND channel = %s AND due_at > business_now() AND due_at <= business_now() + %s
-          AND contact_id IS NULL AND reason IS NOT NULL
-          AND (reason = 'provider_stopped' OR reason IN (SELECT code FROM provider WHERE channel = %s))
+          AND (reason IN ('provider_stopped', 'duly.provider_stopped')
+               OR reason IN (SELECT code FROM provider WHERE channel = %s))
         """,
         (channel, within, channel),
     ).rowcount
