@@ -14,6 +14,7 @@ from uuid import uuid4
 import redis
 
 from domain.lane import SHARDS
+from storage import tallies
 from tests.chaos.rounds import Fault, Script, Trial
 from worker import engines
 
@@ -132,22 +133,34 @@ def forgeries(proof: Path) -> list[bytes]:
 RUBBISH = [b"\xff\xfe rubbish", b"[]", b"null", b"{}", b'{"body": 1}', b'"a string"', b""]
 
 
-def forged(trial: Trial) -> Script:
-    proof = trial.arena.home / "unpickled"
-    for message in forgeries(proof):
+#: One of the forgeries names a lane that could be: it is followed, and nothing is found there.
+REFUSED = 17
+
+
+def refused(trial: Trial) -> int:
+    """How many messages the fleet says it refused."""
+    totals = trial.arena.ask(tallies.totals)
+    return int(sum(number for series, number in totals.items() if "refused" in series))
+
+
+def pushed(trial: Trial, messages: list[bytes], counted: int) -> Script:
+    """Put them in, in any queue; each is refused and counted, unless who counts is killed meanwhile."""
+    before = refused(trial)
+    for message in messages:
         with valkey(trial) as client:
             client.lpush(PREFIX + trial.dice.choice(["sms", "email", "maintenance"]), message)
         yield 0.1
-    yield 1.0
+    yield 1.0 if trial.has_company else lambda: refused(trial) >= before + counted
+
+
+def forged(trial: Trial) -> Script:
+    proof = trial.arena.home / "unpickled"
+    yield from pushed(trial, forgeries(proof), REFUSED)
     trial.expect(lambda: "a pickled message was believed" if proof.exists() else None)
 
 
 def rubbish(trial: Trial) -> Script:
-    for message in RUBBISH:
-        with valkey(trial) as client:
-            client.lpush(PREFIX + trial.dice.choice(["sms", "email", "maintenance"]), message)
-        yield 0.3
-    yield 1.0
+    yield from pushed(trial, RUBBISH, len(RUBBISH))
 
 
 def flushed(trial: Trial) -> Script:

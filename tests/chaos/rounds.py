@@ -51,6 +51,7 @@ class Trial:
     arena: Arena
     judge: Judge
     dice: Random
+    has_company: bool = False  # other faults are let loose with this one
     questions: list[Callable[[], str | None]] = field(default_factory=list)
 
     def expect(self, question: Callable[[], str | None]) -> None:
@@ -74,7 +75,7 @@ def play(arena: Arena, judge: Judge, faults: Sequence[Fault], dice: Random) -> O
     arena.step_clock(minute_after(arena.now()))
     since, first = arena.now(), len(judge.arrivals())
     parties = arena.one("SELECT coalesce(max(party_id), 0) FROM party")
-    trial = Trial(arena, judge, dice)
+    trial = Trial(arena, judge, dice, has_company=len(faults) > 1)
     is_measured = not any(fault.is_alone for fault in faults)
     arena.is_feeding = is_measured
     rate = 0.0
