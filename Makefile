@@ -9,8 +9,9 @@ endif
 TEST_PROCESSES ?= 2
 BIN := .venv/bin
 READY := .venv/ready
+PEERS := .venv/peers/ready
 
-.PHONY: help install demo test check up down bench chaos browser compose-tool clean
+.PHONY: help install demo test check up down bench bench-memory bench-growth soak chaos browser compose-tool clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -35,8 +36,17 @@ check: $(READY) ## lint, formatting and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY) ## measure, beside what it is compared to, in one run (bench/results/latest.json)
-	$(BIN)/python -m bench
+bench: $(PEERS) ## measure, beside what it is compared to, in one run (bench/results/latest.json); BENCH="dispatch limit" for some
+	$(BIN)/python -m bench $(BENCH)
+
+bench-memory: $(PEERS) ## a worker's memory over a million reminders, recycling off
+	$(BIN)/python -m bench memory-million
+
+bench-growth: $(PEERS) ## the cost of a reminder up to ten million open ones, as far as the disk allows; MOST=1000000 for less
+	$(BIN)/python -m bench growth $(if $(MOST),--most $(MOST))
+
+soak: $(PEERS) ## an hour with more due than can be sent: what should stay flat; MINUTES=2 for a glance
+	$(BIN)/python -m bench soak $(if $(MINUTES),--minutes $(MINUTES))
 
 chaos: $(READY) ## harm a true fleet in every way we know; MINUTES=30 [SEED=1] for a storm of random faults (docs/chaos.md)
 	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(ROUND),--round $(ROUND))
@@ -64,6 +74,15 @@ browser:
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 			&& apt-get install -y -q --no-install-recommends chromium fonts-noto-cjk >/dev/null 2>&1; } \
 		|| echo "make: Chromium is not here and cannot be installed: how pages read in a browser is not tested"
+
+# The queues that ours is measured beside, in environments of their own: arq wants another redis client than the rest.
+$(PEERS): bench/peers/requirements.txt bench/peers/requirements-arq.txt | $(READY)
+	$(BIN)/python -m venv .venv/peers
+	.venv/peers/bin/python -m pip install -q --disable-pip-version-check -r bench/peers/requirements.txt
+	$(BIN)/python -m venv .venv/peers-arq
+	.venv/peers-arq/bin/python -m pip install -q --disable-pip-version-check -r bench/peers/requirements-arq.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $(PEERS)
 
 # One test lets docker-compose read docker-compose.yml. Where neither it nor the means to install it are there, the test
 # says that this was not run.

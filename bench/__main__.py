@@ -1,23 +1,41 @@
-"""`make bench`: every benchmark, a table, and bench/results/latest.json. Name some to run only those."""
+"""`make bench`: every benchmark, a table, bench/results/latest.json and a plot. Name some to run only those.
+
+Each runs in a process of its own, one after the other; one that fails does not stop the rest.
+"""
 
 import argparse
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from bench import dispatch, fleet, growth, latency, limit, memory, policy, rendering, senders, soak, stages
+from bench.results import Figure, figure_from, save, show
+from bench.rig import end_on_signals, screen
 
-from bench import dispatch, policy, rendering, senders
-from bench.results import Figure, save, show
-
-HOME = Path(".duly/bench").absolute()
-
-BENCHES: Mapping[str, Callable[[], list[Figure]]] = {
-    "dispatch": lambda: [dispatch.run(HOME)],
+#: What `make bench` runs.
+BENCHES: Mapping[str, Callable[[], Sequence[Figure]]] = {
+    "dispatch": dispatch.run,
+    "stages": stages.run,
+    "limit": limit.run,
+    "latency": latency.run,
+    "fleet": fleet.run,
+    "memory": memory.run_short,
     "senders": lambda: [_figure(row) for row in senders.run()[1]],
-    "rendering": lambda: [_figure(row) for row in rendering.rows()],
+    "rendering": lambda: [_figure({**row, "at_most": True}) for row in rendering.rows()],
     "policy": policy.run,
+}
+
+#: What takes long, and is run by its own name only.
+LONG: Mapping[str, Callable[..., Sequence[Figure]]] = {
+    "memory-million": memory.run,
+    "growth": growth.run,
+    "soak": soak.run,
 }
 
 
@@ -28,15 +46,71 @@ def _figure(row: Mapping[str, Any]) -> Figure:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="bench", description="Measure duly beside what it is compared to.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}; all by default")
-    options = parser.parse_args()
-    unknown = set(options.names) - set(BENCHES)
-    if unknown:
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}: there is {', '.join(BENCHES)}")
-    figures = [figure for name in options.names or BENCHES for figure in BENCHES[name]()]
+    end_on_signals()
+    options = _options()
+    if options.out:  # we are the process of one benchmark
+        figures = _measure(options.names[0], options)
+        options.out.write_text(json.dumps([asdict(figure) for figure in figures]), encoding="utf-8")
+        return
+    failed = []
+    figures = []
+    for name in options.names or BENCHES:
+        measured = _in_a_process(name)
+        failed += [name] if measured is None else []
+        figures += measured or []
+        save(measured or [])
     show(figures)
-    Console().print(f"Written to {save(figures)}")
+    _plot()
+    if failed:
+        raise SystemExit(f"bench: {', '.join(failed)} failed; what it said is above")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description="Measure duly beside what it is compared to.")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME",
+        help=f"of {', '.join(BENCHES)} (all of these by default) and {', '.join(LONG)}",
+    )  # fmt: skip
+    parser.add_argument("--minutes", type=float, default=60.0, help="how long to soak")
+    parser.add_argument("--most", type=int, default=10_000_000, help="the most open reminders to grow to")
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    unknown = set(options.names) - set(BENCHES) - set(LONG)
+    if unknown:
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}: there is {', '.join([*BENCHES, *LONG])}")
+    return options
+
+
+def _measure(name: str, options: argparse.Namespace) -> Sequence[Figure]:
+    match name:
+        case "soak":
+            return soak.run(minutes=options.minutes)
+        case "growth":
+            return growth.run(most=options.most)
+        case _:
+            return (BENCHES.get(name) or LONG[name])()
+
+
+def _in_a_process(name: str) -> list[Figure] | None:
+    """One benchmark's figures, or None when it failed."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "figures.json"
+        again = [word for word in sys.argv[1:] if word not in {*BENCHES, *LONG}]
+        child = subprocess.Popen([sys.executable, "-m", "bench", name, *again, "--out", str(out)])
+        try:
+            code = child.wait()
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
+        screen.print(f"{name}: {'measured' if code == 0 else 'failed'} in {time.monotonic() - began:,.0f} s")
+        return [figure_from(row) for row in json.loads(out.read_text())] if code == 0 else None
+
+
+def _plot() -> None:
+    """The plots are drawn by a process of their own: matplotlib is needed for nothing else."""
+    subprocess.run([sys.executable, "-m", "bench.plots"], check=False)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,269 @@
+"""What a reminder costs when there are ten thousand open ones, and when there are ten million, with as many contacts.
+
+At each size a day's due (a thirtieth, and never fewer than can be measured), spread over everybody, goes through the
+true fleet, three days one after the other. Before and after each, the queries of a tick and of a drain's lock are
+timed. It grows as far as the disk allows, and says how far that was.
+"""
+
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, LiteralString
+
+import psutil
+
+from bench.dispatch import drain
+from bench.results import Figure, against_goal, quantile
+from bench.rig import Rig, rig, screen, steps, worker
+from bench.world import FIRST_DAY, copies, moment, move_in, round_day
+from bench.yardsticks import Round
+from domain.channel import Channel
+from domain.lane import SHARDS, Lane
+from storage import lanes, picture
+from storage.rows import Conn
+
+SIZES = (10_000, 100_000, 1_000_000, 3_000_000, 10_000_000)
+
+#: A ladder of a month: a thirtieth of what is open comes due each day.
+DAYS = 30
+FEWEST_DUE = 8_000
+MOST_DUE = 100_000
+ROUNDS = 3
+
+#: What the cost of a reminder may rise to, over that of the smallest size.
+GOAL = 1.3
+QUERY_GOAL_SECONDS = 0.010
+LOOKS = 200
+
+#: What is not due now comes due beyond all rounds, spread over a month by the minute.
+ASLEEP = moment(FIRST_DAY) + timedelta(days=300)
+_SPREAD: LiteralString = "t.due_at + make_interval(mins => (n * 7919 %% 43200)::int)"
+
+#: Measured: bytes on disk for each customer with one open reminder and one contact, indexes and all, and as much again
+#: for what is written while it grows.
+BYTES_EACH = 4_500
+SPARE_BYTES = 8 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What was measured at one size."""
+
+    open: int
+    rounds: list[Round]
+    tick: list[float]
+    lock: list[float]
+    database_bytes: int
+    tables: dict[str, dict[str, int]]
+
+
+def run(*, most: int = SIZES[-1]) -> list[Figure]:
+    sizes = [size for size in SIZES if size <= most] or [most]
+    measured: list[Size] = []
+    with rig("growth") as house:
+        with steps("growth", 1) as step:
+            step("the first customers, through the import")
+            move_in(house, 100, history=1)
+        with worker(house) as fleet:
+            day = 0
+            for size in sizes:
+                if not _has_room(house, size, measured):
+                    break
+                _grow(house, size)
+                found, day = _measure(house, fleet, size, day)
+                measured.append(found)
+                _tell(found, measured[0])
+    return [*_figures(measured), *_slow_queries(measured)]
+
+
+def _has_room(house: Rig, size: int, measured: list[Size]) -> bool:
+    here = measured[-1] if measured else None
+    each = here.database_bytes / here.open if here and here.open >= 1_000_000 else BYTES_EACH
+    more = size - (here.open if here else 0)
+    free = shutil.disk_usage(house.settings.home).free
+    if free - more * each > SPARE_BYTES:
+        return True
+    screen.print(
+        f"growth: stopped before {size:,}: it needs {more * each / 1e9:,.0f} GB, and {free / 1e9:,.0f} are free"
+    )
+    return False
+
+
+def _grow(house: Rig, size: int) -> None:
+    conn = house.conn
+    there = conn.execute("SELECT max(party_id) FROM party").fetchone()
+    assert there is not None
+    with steps(f"growth to {size:,}", size - there[0]) as step:
+        conn.execute(
+            """
+            UPDATE reminder SET due_at = %s, planned_for = %s, expires_at = %s
+            WHERE state = 'planned' AND party_id <= 100
+            """,
+            (ASLEEP, ASLEEP, ASLEEP + timedelta(days=3)),
+        )
+        copies(conn, size, due_at=_SPREAD, told=lambda last: step(f"{last:,} customers", done=last - there[0]))
+        step("contacts", done=size - there[0])
+        _contacts(conn, there[0], size, lambda last: step(f"{last:,} contacts", done=last - there[0]))
+        step("statistics")
+        conn.execute("VACUUM ANALYZE")
+        conn.execute("CHECKPOINT")
+
+
+def _contacts(conn: Conn, since: int, until: int, told: Callable[[int], None]) -> None:
+    """One contact of the past for each of the new, a chunk at a time."""
+    conn.execute("SET synchronous_commit = off")
+    for start in range(since, until, 100_000):
+        end = min(start + 100_000, until)
+        conn.execute(
+            """
+            WITH made AS (
+                INSERT INTO contact (party_id, contact_id, intended_at, customer_id, lender_id, origin, actor, channel,
+                                     purpose, rule, pack, account_ids, address_lookup)
+                SELECT n, gen_random_uuid(), %s::timestamptz - make_interval(days => 10 + (n %% 20)::int), n, 'bench',
+                       'imported', 'creditor', 'sms', 'reminder', 'imported', 'imported', ARRAY[n],
+                       decode(md5('phone' || n), 'hex')
+                FROM generate_series(%s::bigint, %s::bigint) n
+                RETURNING party_id, contact_id, intended_at
+            ), covered AS (
+                INSERT INTO contact_account (party_id, contact_id, account_id, intended_at)
+                SELECT party_id, contact_id, party_id, intended_at FROM made
+            )
+            INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at)
+            SELECT party_id, contact_id, intended_at, 'delivered', 'bench', intended_at FROM made
+            """,
+            (moment(FIRST_DAY), start + 1, end),
+        )
+        told(end)
+    conn.execute("RESET synchronous_commit")
+
+
+def _measure(house: Rig, fleet: psutil.Process, size: int, day: int) -> tuple[Size, int]:
+    conn = house.conn
+    rounds, tick, lock = [], [], []
+    due = min(size, max(FEWEST_DUE, min(size // DAYS, MOST_DUE)))
+    with steps(f"growth at {size:,}", ROUNDS + 2) as step:
+        for number in range(-1, ROUNDS):
+            step("a round that is not counted" if number < 0 else f"round {number + 1} of {ROUNDS}, {due:,} due")
+            at = moment(round_day(day))
+            day += 1
+            chosen = _come_due(conn, at, size, due, number + 1)
+            if number < 0:
+                drain(house, fleet, at, chosen)
+                continue
+            tick += _timed(conn, lambda: (lanes.stillness(conn), picture.due_lanes(conn)))
+            lock += _timed_locks(conn, at)
+            rounds.append(drain(house, fleet, at, chosen))
+            tick += _timed(conn, lambda: (lanes.stillness(conn), picture.due_lanes(conn)))
+        step("sizes")
+        sizes = _sizes(conn)
+    return Size(size, rounds, tick, lock, sum(each["total"] for each in sizes.values()), sizes), day
+
+
+def _come_due(conn: Conn, at: datetime, size: int, due: int, turn: int) -> int:
+    """So many come due at that instant, spread over everybody, others each turn; how many they are."""
+    step = max(1, size // due)
+    lanes.ensure_partitions(conn, at)
+    # All others sleep: what earlier rounds planned for tomorrow too.
+    conn.execute(
+        "UPDATE reminder SET due_at = due_at + interval '300 days' WHERE state = 'planned' AND due_at <= %s",
+        (at + timedelta(days=3),),
+    )
+    chosen = conn.execute(
+        """
+        UPDATE reminder SET due_at = %s, planned_for = %s, expires_at = %s
+        WHERE state = 'planned' AND party_id %% %s = %s
+        """,
+        (at, at, at + timedelta(days=2), step, turn % step),
+    ).rowcount
+    lanes.step_clock(conn, at)
+    return chosen
+
+
+def _timed(conn: Conn, query: Callable[[], Any]) -> list[float]:
+    times = []
+    for _ in range(LOOKS // 2):
+        began = time.perf_counter()
+        query()
+        times.append(time.perf_counter() - began)
+    return times
+
+
+def _timed_locks(conn: Conn, at: datetime) -> list[float]:
+    """The statement that a drain begins with, on one lane after the other, rolled back each time."""
+    times = []
+    for number in range(LOOKS):
+        lane = Lane("bench", Channel.NULL, number % SHARDS)
+        with conn.transaction(force_rollback=True):
+            began = time.perf_counter()
+            picture.lock_parties(conn, lane, now=at, limit=500)
+            times.append(time.perf_counter() - began)
+    return times
+
+
+def _sizes(conn: Conn) -> dict[str, dict[str, int]]:
+    """Bytes of each table, partitions together, and of its indexes."""
+    rows = conn.execute(
+        """
+        SELECT coalesce(i.inhparent::regclass::text, c.oid::regclass::text), sum(pg_table_size(c.oid))::bigint,
+               sum(pg_indexes_size(c.oid))::bigint
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+        WHERE c.relkind = 'r' AND n.nspname = 'public' GROUP BY 1 HAVING sum(pg_total_relation_size(c.oid)) > 1000000
+        ORDER BY 2 DESC
+        """
+    ).fetchall()
+    return {name: {"table": table, "indexes": indexes, "total": table + indexes} for name, table, indexes in rows}
+
+
+# ------------------------------------------------------------------------------------------------------------- figures
+
+
+def _cost(size: Size) -> float:
+    return statistics.median(each.cpu_us for each in size.rounds)
+
+
+def _rate(size: Size) -> float:
+    return statistics.median(each.per_second for each in size.rounds)
+
+
+def _row(size: Size) -> dict[str, Any]:
+    return {
+        "open": size.open, "per_second": round(_rate(size), 1), "cpu_us": round(_cost(size), 1),
+        "tick_ms": [round(1e3 * quantile(size.tick, share), 3) for share in (0.5, 0.99)],
+        "lock_ms": [round(1e3 * quantile(size.lock, share), 3) for share in (0.5, 0.99)],
+        "database_bytes": size.database_bytes, "tables": size.tables,
+    }  # fmt: skip
+
+
+def _tell(size: Size, first: Size) -> None:
+    row = _row(size)
+    screen.print(
+        f"{size.open:>12,} open: {row['per_second']:>8,.0f}/s, {row['cpu_us']:>6,.0f} us CPU each "
+        f"({_cost(size) / _cost(first):.2f}x), tick {row['tick_ms'][0]:.1f} ms (p99 {row['tick_ms'][1]:.1f}), "
+        f"lock {row['lock_ms'][0]:.1f} ms (p99 {row['lock_ms'][1]:.1f}), {size.database_bytes / 1e9:.2f} GB"
+    )
+
+
+def _figures(measured: list[Size]) -> list[Figure]:
+    """The cost at each size over that at the smallest; the worst of them is the figure."""
+    first = measured[0]
+    worst = max(measured, key=_cost)
+    return [
+        Figure(
+            "growth", _cost(worst), _cost(first), f"with {first.open:,} open; the worst was at {worst.open:,}",
+            _cost(worst) / _cost(first), GOAL, f"CPU us, up to {measured[-1].open:,} open", ROUNDS, at_most=True,
+            detail={"sizes": [_row(size) for size in measured]},
+        )
+    ]  # fmt: skip
+
+
+def _slow_queries(measured: list[Size]) -> list[Figure]:
+    return [
+        against_goal(
+            f"growth_{name}", 1e3 * max(quantile(getattr(size, name), 0.99) for size in measured),
+            1e3 * QUERY_GOAL_SECONDS, said="the goal; the worst p99 of all sizes", unit="ms",
+        )
+        for name in ("tick", "lock")
+    ]  # fmt: skip
