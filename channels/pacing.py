@@ -19,8 +19,9 @@ from domain.route import Limit, Rate
 
 log = structlog.get_logger()
 
-#: A block is what a limit lets pass in this time. The fleet is ahead of a limit by no more than a block.
-BLOCK_SECONDS = 0.25
+#: What a limit lets pass in this time may be saved up, and as much again is in the hands of workers on its way to the
+#: wire: so no second sees more than the limit and a block (`block_of`), however many workers there are.
+SAVED_SECONDS = 0.25
 
 #: A leased token that is not spent by then is lost: it belonged to a second that is over.
 TOKEN_LASTS_SECONDS = 1.0
@@ -54,8 +55,17 @@ class Count(Protocol):
 
 
 def block_of(rate: Rate) -> int:
-    """How many tokens are leased at once, and how far a limit may be run ahead."""
-    return max(1, int(rate.per_second * BLOCK_SECONDS))
+    """How far a limit may be run ahead: what is saved up, and what workers have in hand."""
+    return 2 * _saved(rate)
+
+
+def lease_of(rate: Rate, workers: int) -> int:
+    """How many tokens one worker leases at once. There may be a worker more than are known."""
+    return max(1, _saved(rate) // (max(workers, 2) + 1))
+
+
+def _saved(rate: Rate) -> int:
+    return max(1, int(rate.per_second * SAVED_SECONDS))
 
 
 class Buckets:
@@ -91,7 +101,7 @@ class Buckets:
         return made
 
     def _burst(self, rate: Rate) -> int:
-        return max(1, block_of(rate) // self._share)
+        return max(1, _saved(rate) // self._share)
 
 
 def shared_buckets(url: str) -> Buckets:
@@ -179,7 +189,7 @@ class Pacer:
         """How many of `wanted` are in hand, after leasing a block if there were none: a purse never holds two."""
         purse, now = self._purse(limit), self._clock()
         if purse.tokens < 1 or purse.good_until <= now:
-            purse.tokens = self._lease(limit, block_of(limit.rate))
+            purse.tokens = self._lease(limit, lease_of(limit.rate, self.workers))
             purse.good_until = now + TOKEN_LASTS_SECONDS
         return min(purse.tokens, wanted)
 
