@@ -184,6 +184,21 @@ def _providers(pulse: Pulse) -> Iterator[Alarm]:
             yield Alarm(colour, subject, _shares(health), "see the provider's status page; what it refuses waits")
 
 
+def _breakers(pulse: Pulse) -> Iterator[Alarm]:
+    for breaker in pulse.standing.breakers:
+        if breaker.state == "closed":
+            continue
+        is_red = breaker.state == "misconfigured" or breaker.channel_stopped
+        why = f" ({breaker.code})" if breaker.code else ""
+        yield Alarm(
+            Colour.RED if is_red else Colour.AMBER, f"provider {breaker.provider} ({breaker.channel})",
+            f"its breaker is {breaker.state} since {span(breaker.lasts)}{why}"
+            + (", and nobody else carries the channel" if breaker.channel_stopped else ""),
+            "correct our credentials, then duly doctor" if breaker.state == "misconfigured"
+            else "it is tried again by itself; see the provider's status page",
+        )  # fmt: skip
+
+
 def _shares(health: ProviderHealth) -> str:
     return ", ".join(f"{number:,} {result}" for result, number in sorted(health.results.items()))
 
@@ -234,7 +249,8 @@ def _broker(pulse: Pulse) -> Iterator[Alarm]:
 
 
 CHECKS: Final[tuple[Callable[[Pulse], Iterator[Alarm]], ...]] = (
-    _lanes, _workers, _leases, _uncertain, _inbox, _release, _providers, _database, _broker, _jobs, _pauses, _suspects,
+    _lanes, _workers, _leases, _uncertain, _inbox, _release, _breakers, _providers, _database, _broker, _jobs, _pauses,
+    _suspects,
 )  # fmt: skip
 
 

@@ -50,6 +50,9 @@ GAUGES: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     "duly_inbox_early": ((), "Receipts that came before what they are about; looked at again."),
     "duly_call_tasks": (("kind", "state"), "Work that waits for people."),
     "duly_paused": (("scope",), "1 for each pause that stands; scope * is everyone."),
+    "duly_provider_state": (("provider", "channel", "state"), "1, with the state of each provider's breaker."),
+    "duly_provider_weight": (("provider", "channel"), "The provider's share of its channel now."),
+    "duly_channel_stopped": (("channel",), "1 for a channel that no provider may carry now."),
     "duly_suspect_parties": ((), "Parties in whose batches processes died."),
     "duly_release_live": (("release",), "1, with the first digits of the live release."),
     "duly_partitions_ahead_seconds": ((), "Until the last partition of the ledger ends."),
@@ -200,6 +203,11 @@ def gauges(pulse: Pulse) -> Iterator[Sample]:
         yield "duly_call_tasks", (task.name, task.state), task.number
     for scope, _ in stands.paused:
         yield "duly_paused", (scope,), 1.0
+    for breaker in stands.breakers:
+        yield "duly_provider_state", (breaker.provider, breaker.channel, breaker.state), 1.0
+        yield "duly_provider_weight", (breaker.provider, breaker.channel), breaker.weight
+    for channel in sorted({breaker.channel for breaker in stands.breakers if breaker.channel_stopped}):
+        yield "duly_channel_stopped", (channel,), 1.0
     yield "duly_suspect_parties", (), stands.suspects
     if stands.release_hash is not None:
         yield "duly_release_live", (stands.release_hash[:12],), 1.0

@@ -71,6 +71,9 @@ def plain(pulse: Pulse, found: Iterable[Alarm]) -> dict[str, Any]:
             {"provider": each.provider, "channel": each.channel, "recent": dict(each.results)}
             for each in providers(pulse.recent)
         ],
+        "breakers": [
+            {**each._asdict(), "lasts": each.lasts.total_seconds()} for each in pulse.standing.breakers
+        ],
         "stages": [
             {"stage": each.stage, "batches": each.batches, "seconds": each.seconds}
             for each in stage_times(pulse.recent)
@@ -215,9 +218,14 @@ def _lanes_table(lanes: list[LaneLag]) -> Table:
 
 
 def _providers_table(pulse: Pulse) -> Table:
-    table = _table(f"last {RECENT_MINUTES} minutes", "channel", *SendResult, title="Providers")
-    for each in providers(pulse.recent):
-        table.add_row(each.provider, each.channel, *(f"{each.results.get(result, 0):,}" for result in SendResult))
+    table = _table("provider", "channel", "breaker", "weight", *SendResult, title=f"Last {RECENT_MINUTES} minutes")
+    answered = {(each.provider, each.channel): each.results for each in providers(pulse.recent)}
+    breakers = {(each.provider, each.channel): each for each in pulse.standing.breakers}
+    for who in sorted(answered.keys() | breakers.keys()):
+        breaker, results = breakers.get(who), answered.get(who, {})
+        state = Text(breaker.state, "" if breaker.state == "closed" else "bold red") if breaker else ""
+        weight = f"{breaker.weight} of {breaker.configured}" if breaker else ""
+        table.add_row(*who, state, weight, *(f"{results.get(result, 0):,}" for result in SendResult))
     return table
 
 

@@ -36,6 +36,19 @@ class Counted(NamedTuple):
     number: int
 
 
+class Breaker(NamedTuple):
+    """A provider's breaker and its share of the channel, for so long (business time). `code` is the provider's word."""
+
+    provider: str
+    channel: str
+    state: str
+    lasts: timedelta
+    weight: int
+    configured: int
+    code: str | None
+    channel_stopped: bool
+
+
 class Standing(NamedTuple):
     """How the fleet stands. Leases in real time by the database's clock, lags in business time."""
 
@@ -56,6 +69,7 @@ class Standing(NamedTuple):
     inbox_early: int
     suspects: int
     call_tasks: list[Counted]
+    breakers: list[Breaker]
     partitions_until: datetime | None
     jobs_late: timedelta | None
 
@@ -72,6 +86,7 @@ def standing(conn: Conn) -> Standing:
             paused=conn.execute("SELECT scope, reason FROM pause ORDER BY scope").fetchall(),
             lanes=[LaneLag._make(lane) for lane in conn.execute(_LAGS, _MOST)],
             call_tasks=[Counted._make(each) for each in conn.execute(_CALL_TASKS, _MOST)],
+            breakers=[Breaker._make(each) for each in conn.execute(_BREAKERS)],
         )
 
 
@@ -137,6 +152,12 @@ _CALL_TASKS: LiteralString = """
     SELECT kind, state, count(*)
     FROM (SELECT kind, state FROM call_task WHERE state IN ('queued', 'claimed') LIMIT %(most)s) waiting
     GROUP BY kind, state ORDER BY kind, state
+"""
+
+_BREAKERS: LiteralString = """
+    SELECT provider, channel, state, greatest(business_now() - since, interval '0'), weight, configured, code,
+           channel IN (SELECT stopped_channels())
+    FROM provider WHERE retired_at IS NULL ORDER BY channel, provider
 """
 
 #: What a look asks of tables that grow; a test holds each of them to its indexes.
