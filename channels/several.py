@@ -135,9 +135,9 @@ class Several:
         if not finders:
             raise AttributeError(name)
 
-        async def find(outbound_contact: UUID, to: str, since: datetime) -> Receipt | None:
+        async def find(outbound_contact: UUID, to: str, since: datetime, *, body: str | None = None) -> Receipt | None:
             for finder in finders:
-                receipt: Receipt | None = await finder.find(outbound_contact, to, since)
+                receipt: Receipt | None = await finder.find(outbound_contact, to, since, body=body)
                 if receipt is not None:
                     return receipt
             return None

@@ -11,6 +11,9 @@ SWEEP_SECONDS = 5.0
 #: Bounces and complaints are looked for this often, where a mailbox is set.
 MAILBOX_SECONDS = 60.0
 
+#: Providers are asked what became of uncertain contacts this often, if there are any to ask about.
+LOOK_UP_SECONDS = 15.0
+
 #: A tick that finds nobody for so long is dropped, so that an outage leaves no backlog. Beat writes the time and a
 #: worker reads it: so long that their clocks may differ by most of it.
 EXPIRES_SECONDS: Final = 60.0
@@ -18,7 +21,7 @@ EXPIRES_SECONDS: Final = 60.0
 
 def beat_schedule(tick_seconds: float) -> dict[str, dict[str, Any]]:
     """Celery beat's entries."""
-    every = {"tick": tick_seconds, "sweep": SWEEP_SECONDS, "mailbox": MAILBOX_SECONDS}
+    every = {"tick": tick_seconds, "sweep": SWEEP_SECONDS, "mailbox": MAILBOX_SECONDS, "look_up": LOOK_UP_SECONDS}
     return {
         name: {"task": f"duly.{name}", "schedule": seconds, "options": {"expires": EXPIRES_SECONDS}}
         for name, seconds in every.items()

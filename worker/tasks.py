@@ -11,9 +11,9 @@ from kombu.exceptions import OperationalError
 
 from config import settings as configuration
 from domain.lane import BadLane, Lane
-from worker import dispatch, engines, feedback, logs, mailbox, nightly, sweeping, turns
+from worker import dispatch, engines, feedback, logs, mailbox, nightly, sweeping, turns, uncertain
 from worker.app import CHANNEL_QUEUES, FEEDBACK, MAINTENANCE, app
-from worker.metrics import REFUSED, TALLY, TICKS
+from worker.metrics import REFUSED, SWEEPS, TALLY, TICKS
 from worker.reporting import Reporter
 from worker.ticking import Wakes, look
 from worker.tracing import SPANS, cause_of
@@ -84,6 +84,13 @@ def sweep() -> None:
 @app.task(name="duly.mailbox")
 def look_into_mailbox() -> None:
     mailbox.watch(spine())
+
+
+@app.task(name="duly.look_up")
+def look_up() -> None:
+    found = uncertain.look_up(spine()).found
+    if found:
+        TALLY.count(SWEEPS, ("uncertain, found at the provider",), found)
 
 
 @app.task(name="duly.nightly")
