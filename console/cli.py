@@ -24,6 +24,7 @@ from console.house import NoRelease, enter
 from console.judging import judge_command, policies_app, zones_command
 from console.output import fail, print_json
 from console.releasing import release_app
+from console.sandboxing import sandbox_app
 from console.showing import show_command
 from console.signing import WhoAreYou
 from console.status import status_command
@@ -66,6 +67,7 @@ app.add_typer(release_app, name="release")
 app.add_typer(users_app, name="users")
 app.add_typer(policies_app, name="policies")
 app.add_typer(templates_app, name="templates")
+app.add_typer(sandbox_app, name="sandbox")
 app.command("audit")(audit_command)
 app.command("explain")(explain_command)
 app.command("show")(show_command)

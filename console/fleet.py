@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,12 +148,13 @@ def _start(
         sandbox.start()
         ready = _ready_line(sandbox)
         sandbox_http, sandbox_smtp = ready["http_url"], ready["smtp_url"]
-        changes |= {"sandbox_http_url": sandbox_http, "sandbox_smtp_url": sandbox_smtp}
+        changes |= {
+            "sandbox_http_url": sandbox_http, "sandbox_smtp_url": sandbox_smtp, "sandbox_apns_url": ready["apns_url"],
+            "sandbox_apns_certificate_file": ready["apns_certificate"], "bounces_imap_url": ready["imap_url"],
+        }  # fmt: skip
         # A sandbox that is started again must be found where it was.
-        http_port, smtp_port = urlsplit(sandbox_http).port, urlsplit(sandbox_smtp).port
-        sandbox.command = _sandbox_command(
-            outbox, console_url, seed, lifelike, http_port=http_port or 0, smtp_port=smtp_port or 0
-        )
+        ports = {name: urlsplit(ready[f"{name}_url"]).port or 0 for name in ("http", "smtp", "apns", "imap")}
+        sandbox.command = _sandbox_command(outbox, console_url, seed, lifelike, ports)
     # Celery says two lines for every wake-up: only who debugs wants them.
     level = ["--loglevel", settings.log_level if settings.log_level == "DEBUG" else "WARNING"]
     celery = [sys.executable, "-m", "celery", "-A", "worker.app", "--quiet"]
@@ -189,10 +190,11 @@ def _console(settings: Settings, folder: Path, door: socket.socket, changes: dic
 
 
 def _sandbox_command(
-    outbox: Path, console_url: str, seed: int, lifelike: bool, *, http_port: int = 0, smtp_port: int = 0
+    outbox: Path, console_url: str, seed: int, lifelike: bool, ports: Mapping[str, int] | None = None
 ) -> list[str]:
     return [
-        sys.executable, "-m", "simulator.sandbox", "--http-port", str(http_port), "--smtp-port", str(smtp_port),
+        sys.executable, "-m", "simulator.sandbox",
+        *(word for name, port in (ports or {}).items() for word in (f"--{name}-port", str(port))),
         "--outbox", str(outbox), "--callback-base", console_url, "--seed", str(seed), "--parent-pid", str(os.getpid()),
         *(["--lifelike"] if lifelike else []),
     ]  # fmt: skip

@@ -32,7 +32,7 @@ from simulator.providers.outbox import Outbox
 LARGEST_PAYLOAD_BYTES = 4_096  # "Generating a remote notification"
 LONGEST_COLLAPSE_ID_BYTES = 64
 TOKEN_LIFE_SECONDS = 3_600  # a provider token older than an hour is refused
-CERTIFICATE_DAYS = 30
+CERTIFICATE_DAYS = 3_650
 
 #: Reason: status ("Handling notification responses from APNs").
 REASONS: Mapping[str, int] = {
@@ -254,8 +254,18 @@ def _when(reason: str) -> dict[str, int]:
 
 
 def tls_for(host: str, folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """TLS with a certificate for this host, made anew; and the file to trust. Its key stays in memory and a moment
-    on disk, readable by its owner only."""
+    """TLS with a certificate for this host, and the file to trust; both stay for a sandbox that is started again."""
+    shown, private = folder / "apns-certificate.pem", folder / "apns-key.pem"
+    if not (shown.exists() and private.exists()):
+        _make_certificate(host, shown, private)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(shown, private)
+    context.set_alpn_protocols(["h2"])
+    return context, shown
+
+
+def _make_certificate(host: str, shown: Path, private: Path) -> None:
+    """The key is readable by its owner only; it opens nothing but this sandbox."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "duly sandbox")])
     now = datetime.now(UTC)
@@ -270,18 +280,9 @@ def tls_for(host: str, folder: Path) -> tuple[ssl.SSLContext, Path]:
         .add_extension(x509.SubjectAlternativeName(_alternative_names(host)), critical=False)
         .sign(key, SHA256())
     )
-    shown = folder / "apns-certificate.pem"
-    shown.write_bytes(certificate.public_bytes(Encoding.PEM))
-    private = folder / "apns-key.pem"
     private.touch(mode=0o600)
-    try:
-        private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(shown, private)
-    finally:
-        private.unlink()
-    context.set_alpn_protocols(["h2"])
-    return context, shown
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    shown.write_bytes(certificate.public_bytes(Encoding.PEM))
 
 
 def _alternative_names(host: str) -> list[x509.GeneralName]:

@@ -1,6 +1,8 @@
 """The control plane under /sandbox/: faults, replies, counts, and the messages for people and programs."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import parse_qsl
 
 import orjson
 from aiohttp import web
@@ -10,8 +12,8 @@ from simulator.providers.callbacks import Callbacks
 from simulator.providers.faults import FaultRule, Faults
 from simulator.providers.imap import Mailbox
 from simulator.providers.outbox import Outbox
-from simulator.providers.page import page
-from simulator.providers.reports import ReportKind, report
+from simulator.providers.page import html_of, page
+from simulator.providers.reports import ReportKind, field_of, report
 from simulator.providers.twilio import TwilioSandbox
 
 
@@ -20,10 +22,15 @@ class _Report(BaseModel):
 
     seq: int = Field(ge=1)
     kind: ReportKind
-    sender: str = Field(alias="from", default="customer@sandbox.invalid")
+    sender: str | None = Field(alias="from", default=None)
     to: str | None = None
     text: str = ""
 
+
+#: A mail is shown with its own styles and pictures of its own, and with nothing from anywhere.
+_SHOWN_MAIL = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
+
+_MAIL = re.compile(r"/sandbox/mail/([0-9]{1,12})\.(eml|html)")
 
 _RULES = TypeAdapter(list[FaultRule])
 
@@ -56,10 +63,13 @@ class Control:
             ("POST", "/sandbox/faults"): self._arm,
             ("POST", "/sandbox/reply"): self._reply,
             ("POST", "/sandbox/report"): self._report,
+            ("POST", "/sandbox/do"): self._do,
             ("POST", "/sandbox/write-index"): self._write_index,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "GET" and (found := _MAIL.fullmatch(request.path)):
+            return self._mail(int(found.group(1)), found.group(2))
         route = self._routes.get((request.method, request.path))
         if route is None:
             return _json({"error": "no such page; see docs/channels.md"}, status=404)
@@ -74,7 +84,29 @@ class Control:
         (self._outbox.folder / "index.html").write_text(page(self._outbox), encoding="utf-8")
 
     async def _page(self, request: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(text=page(self._outbox), content_type="text/html")
+        shown = page(self._outbox, rules=self._faults.rules, waiting=len(self._mailbox.unseen), is_live=True)
+        return web.Response(text=shown, content_type="text/html")
+
+    def _mail(self, seq: int, kind: str) -> web.StreamResponse:
+        """A kept mail, as it came or as a mail program shows it. Nothing in it runs, and nothing is fetched."""
+        file = self._outbox.mail_file(seq)
+        content = file.read_bytes() if file.exists() else b""
+        if kind == "eml" and content:
+            return web.Response(body=content, content_type="text/plain", charset="utf-8")
+        shown = html_of(content)
+        if not content or shown is None:
+            return _json({"error": "no such mail is kept"}, status=404)
+        return web.Response(text=shown, content_type="text/html", headers={"Content-Security-Policy": _SHOWN_MAIL})
+
+    async def _do(self, request: web.BaseRequest) -> web.StreamResponse:
+        """A button of the page: an answer, or a report about a mail; then back to the page."""
+        fields = dict(parse_qsl((await request.read()).decode("utf-8", "replace"), keep_blank_values=True))
+        if fields.pop("what", "") == "reply":
+            reply = _Reply.model_validate(fields)
+            self._twilio.reply(sender=reply.sender, to=reply.to, text=reply.body)
+        else:
+            self._put(_Report.model_validate(fields))
+        return web.Response(status=303, headers={"Location": "/sandbox/"})
 
     async def _pending(self, request: web.BaseRequest) -> web.StreamResponse:
         """What the console has not answered yet: quiet is 0."""
@@ -119,15 +151,20 @@ class Control:
 
     async def _report(self, request: web.BaseRequest) -> web.StreamResponse:
         """A bounce, complaint or answer about an accepted mail, put into the mailbox that IMAP shows."""
-        wanted = _Report.model_validate_json(await request.read())
-        mail = self._outbox.folder / "mail" / f"{wanted.seq:06}.eml"
-        if not mail.exists():
+        if not self._put(_Report.model_validate_json(await request.read())):
             return _json({"error": "no such mail is kept: see seq in /sandbox/messages"}, status=404)
-        envelope = wanted.to or "bounces@sandbox.invalid"
-        self._mailbox.put(
-            report(wanted.kind, mail.read_bytes(), envelope_sender=envelope, recipient=wanted.sender, text=wanted.text)
-        )
         return _json({"waiting": len(self._mailbox.unseen)}, status=202)
+
+    def _put(self, wanted: "_Report") -> bool:
+        """Put a report about a kept mail into the mailbox; false when that mail is not kept."""
+        file = self._outbox.mail_file(wanted.seq)
+        if not file.exists():
+            return False
+        mail = file.read_bytes()
+        to = field_of(mail, "To") if wanted.sender is None else wanted.sender
+        envelope = wanted.to or field_of(mail, "From")
+        self._mailbox.put(report(wanted.kind, mail, envelope_sender=envelope, recipient=to, text=wanted.text))
+        return True
 
     async def _write_index(self, request: web.BaseRequest) -> web.StreamResponse:
         self.write_index()

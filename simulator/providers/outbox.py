@@ -95,9 +95,13 @@ class Outbox:
         self._lines.append(line)
         self._count(message)
         if mail is not None and self.by_channel[channel] <= MAILS_KEPT:
-            (self.folder / "mail" / f"{message.seq:06}.eml").write_bytes(mail)
+            self.mail_file(message.seq).write_bytes(mail)
         await self._next_write()
         return message
+
+    def mail_file(self, seq: int) -> Path:
+        """Where the mail of that number is, if it is one of those that are kept."""
+        return self.folder / "mail" / f"{seq:06}.eml"
 
     def after(self, seq: int) -> list[bytes]:
         """The lines of messages accepted after number `seq`, at most MOST_AT_ONCE."""

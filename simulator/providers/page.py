@@ -1,77 +1,75 @@
-"""The outbox for people: the latest messages as phones and a mailbox would show them."""
+"""The outbox for people: the latest messages as phones, lock screens and a mailbox would show them."""
 
+import json
 import time
-from collections.abc import Iterable
-from html import escape
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from email import message_from_bytes, policy
+from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from simulator.providers.faults import FaultRule
 from simulator.providers.outbox import Accepted, Outbox
 
-_HEAD = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>duly: the sandbox's outbox</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
-body { max-width: 78rem; margin: 0 auto; padding: 1.5rem }
-h1 { font-size: 1.4rem; margin: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .75rem }
-p.counts { margin: .25rem 0 0; opacity: .75 }
-.phones { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem }
-.phone { border: 1px solid #8886; border-radius: 1.25rem; padding: .9rem 1rem 1rem }
-.phone h3 { font-size: .8rem; font-weight: 500; margin: 0 0 .5rem; opacity: .75 }
-.bubble { background: #8882; border-radius: .2rem 1rem 1rem; padding: .6rem .8rem; margin: .5rem 0 0;
-  white-space: pre-wrap; overflow-wrap: anywhere }
-time { display: block; font-size: .75rem; opacity: .65; margin-top: .15rem }
-details { border-bottom: 1px solid #8884; padding: .5rem 0 } summary { cursor: pointer }
-summary span { opacity: .7; margin-right: .75rem } pre { white-space: pre-wrap; font: inherit; margin: .5rem 0 }
-.none { opacity: .7 }
-</style>
-"""
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
-def page(outbox: Outbox) -> str:
-    """One HTML page, newest first. Everything that came over the wire is escaped."""
+_PAGES = Environment(
+    loader=PackageLoader("simulator", "pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+)
+_PAGES.filters["clock"] = _clock
+
+
+def page(outbox: Outbox, *, rules: Sequence[FaultRule] = (), waiting: int = 0, is_live: bool = False) -> str:
+    """One HTML page, newest first. Everything that came over the wire is escaped.
+
+    A live page looks again by itself and has buttons to answer; a written one only shows. `waiting` counts the bounces
+    that nobody has read.
+    """
     messages = list(outbox.shown)[::-1]
-    counts = ", ".join(f"{number:,} {channel}" for channel, number in sorted(outbox.by_channel.items()))
-    return "".join(
-        (
-            _HEAD,
-            "<h1>What customers would have received</h1>",
-            f'<p class="counts">{escape(counts) or "Nothing yet"}. Shown: the latest {len(messages)}.</p>',
-            _section("Phones", _phones(m for m in messages if m.channel == "sms")),
-            _section("Mailboxes", "".join(_mail(m) for m in messages if m.channel == "email")),
-            _section("App notifications", "".join(_push(m) for m in messages if m.channel == "push")),
-        )
+    return _PAGES.get_template("outbox.html").render(
+        is_live=is_live,
+        counts=", ".join(f"{number:,} {channel}" for channel, number in sorted(outbox.by_channel.items())),
+        shown=len(messages),
+        waiting=waiting,
+        rules=rules,
+        phones=_phones(message for message in messages if message.channel == "sms"),
+        pushes=[_push(message) for message in messages if message.channel == "push"],
+        mails=[_mail(outbox, message) for message in messages if message.channel == "email"],
     )
 
 
-def _section(title: str, content: str) -> str:
-    return f"<h2>{title}</h2>" + (content or '<p class="none">Nothing here.</p>')
+def html_of(mail: bytes) -> str | None:
+    """The mail's HTML as a mail program would show it; its text where it has none, None for no mail at all."""
+    body = message_from_bytes(mail, policy=policy.default).get_body(("html", "plain"))
+    if body is None:
+        return None
+    content: str = body.get_content()
+    if body.get_content_type() == "text/html":
+        return content
+    return _PAGES.from_string("<!doctype html><meta charset=utf-8><pre>{{ text }}</pre>").render(text=content)
 
 
-def _phones(messages: Iterable[Accepted]) -> str:
+def _phones(messages: Iterable[Accepted]) -> list[tuple[str, list[Accepted]]]:
+    """Numbers, the one written to last first; each with its messages as they came."""
     by_number: dict[str, list[Accepted]] = {}
     for message in messages:
         by_number.setdefault(message.to, []).append(message)
-    phones = "".join(
-        f'<article class="phone"><h3>{escape(number)}</h3>{"".join(map(_bubble, held[::-1]))}</article>'
-        for number, held in by_number.items()
-    )
-    return f'<div class="phones">{phones}</div>' if phones else ""
+    return [(number, held[::-1]) for number, held in by_number.items()]
 
 
-def _bubble(message: Accepted) -> str:
-    return f'<p class="bubble">{escape(message.text)}</p><time>{_clock(message)} from {escape(message.sender)}</time>'
+def _push(message: Accepted) -> dict[str, Any]:
+    return {**asdict(message), "is_silent": _is_silent(message.text)}
 
 
-def _mail(message: Accepted) -> str:
-    return (
-        f"<details><summary><span>{_clock(message)}</span><span>{escape(message.to)}</span>"
-        f"{escape(message.subject or '(no subject)')}</summary><pre>{escape(message.text)}</pre></details>"
-    )
+def _is_silent(text: str) -> bool:
+    """Whether a phone shows nothing by itself: no notification (FCM), no alert (APNs)."""
+    content = json.loads(text)
+    return not content.get("notification") and not content.get("aps", {}).get("alert")
 
 
-def _push(message: Accepted) -> str:
-    return f"<details><summary><span>{_clock(message)}</span>{escape(message.text)}</summary></details>"
-
-
-def _clock(message: Accepted) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(message.at))
+def _mail(outbox: Outbox, message: Accepted) -> dict[str, Any]:
+    return {**asdict(message), "is_kept": outbox.mail_file(message.seq).exists()}

@@ -3,6 +3,8 @@
 Shapes: RFC 3464 (delivery status), RFC 6522 (multipart/report), RFC 5965 (feedback reports), RFC 3834 (holiday notes).
 """
 
+from email import message_from_bytes, policy
+from email.utils import parseaddr
 from enum import StrEnum
 
 _BOUNDARY = "sandbox-report"
@@ -37,6 +39,11 @@ def report(kind: ReportKind, mail: bytes, *, envelope_sender: str, recipient: st
         case ReportKind.ANSWER:
             return _letter(quoted, envelope_sender, recipient, text, automatic=False)
     return _status(kind, quoted, envelope_sender, recipient)
+
+
+def field_of(mail: bytes, name: str) -> str:
+    """The address in a header of a mail."""
+    return parseaddr(str(message_from_bytes(mail, policy=policy.default).get(name, "")))[1]
 
 
 def _status(kind: ReportKind, quoted: str, to: str, recipient: str) -> bytes:
