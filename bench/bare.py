@@ -1,8 +1,9 @@
 """The physical limit: the rows and bytes of a drain as bare SQL and Python in a loop, with nothing decided.
 
 It reads what a drain reads, opens and seals with the same cipher, renders with Jinja's own compiled template, and
-writes the same rows into the same tables with as many commits. What a row holds beside its own ids is copied from one
-that a drain wrote before. Takes a line of JSON for each round on its input, and answers with one.
+writes the same rows into the same tables with as many commits, encoded as cheaply as we know how. What a row holds
+beside its own ids is copied, as bytes, from one that a drain wrote before. Takes a line of JSON for each round on its
+input, and answers with one.
 """
 
 import base64
@@ -18,32 +19,36 @@ from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import jinja2
-import orjson
 import psycopg
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from psycopg.sql import SQL, Identifier
-from psycopg.types.json import Jsonb
+
+from storage import history, wire
 
 Conn = psycopg.Connection[Any]
+Fields = Mapping[str, bytes | None]
+Row = tuple[Any, ...]
+Letter = tuple[UUID, bytes]
 
 BATCH = 500
 LOOKBACK = timedelta(days=32)
 LEASE = timedelta(seconds=120)
 
+#: What the null ladder plans next, and for how long it holds true.
+STEP_AFTER = timedelta(days=1)
+STEP_LASTS = timedelta(days=3)
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What is the same on all rows of a round, taken from rows that a drain wrote."""
+    """Rows that a drain wrote, field by field as the database sends them, and the facts that were sealed."""
 
-    contact: Mapping[str, Any]
-    link: Mapping[str, Any]
-    event: Mapping[str, Any]
-    reminder: Mapping[str, Any]
-    window: timedelta
-    step_after: timedelta
-    step_lasts: timedelta
+    contact: Fields
+    link: Fields
+    event: Fields
+    reminder: Fields
     facts: bytes
 
 
@@ -58,48 +63,50 @@ class Bare:
 
     def drain(self, now: datetime, shards: Sequence[int]) -> int:
         """All that is due in the shards, a batch at a time; how many were sent."""
+        self.example = self.example or _example(self.conn, self.master)
         sent = 0
         for shard in shards:
-            while count := self._batch(now, shard):
+            while count := self._batch(self.example, now, shard):
                 sent += count
         return sent
 
-    def _batch(self, now: datetime, shard: int) -> int:
+    def _batch(self, example: Example, now: datetime, shard: int) -> int:
         conn, batch_id = self.conn, uuid4()
         with conn.transaction():
-            locked = dict(conn.execute(_LOCK, (shard, now, BATCH)).fetchall())
-            if not locked:
+            epochs = dict(conn.execute(_LOCK, (shard, now, BATCH)).fetchall())
+            if not epochs:
                 return 0
-            due = self._read(list(locked), now)
-            self.example = self.example or _example(conn, self.master)
-            letters = self._write(due)
-            self._intend(batch_id, due, letters, locked, now, shard)
+            due = self._read(list(epochs), now)
+            letters = self._letters(due, example.facts)
+            conn.execute(_OPEN, (batch_id, f"bench:null:{shard}", f"worker@bare:{os.getpid()}", LEASE, len(due)))
+            _write_contacts(conn, example, due, letters, epochs, now)
+            conn.execute(_INTEND, (batch_id, *_ids(due), wire.uuid_array([contact_id for contact_id, _ in letters])))
         for start in range(0, len(due), self.wave):
             before = slice(max(0, start - self.wave), start)
             with conn.pipeline(), conn.transaction():
-                self._record(due[before], letters[before], now)
-                self._stamp(batch_id, due[start : start + self.wave])
+                _record(conn, example, due[before], letters[before], now)
+                conn.execute(_RENEW, (LEASE, batch_id))
+                conn.execute(_STAMP, _ids(due[start : start + self.wave]))
         last = slice((len(due) - 1) // self.wave * self.wave, len(due))
         with conn.pipeline(), conn.transaction():
-            self._record(due[last], letters[last], now)
-            conn.execute(
-                "UPDATE batch SET ended_at = clock_timestamp(), ended_how = 'finished' WHERE batch_id = %s", (batch_id,)
-            )
+            _record(conn, example, due[last], letters[last], now)
+            conn.execute(_CLOSE, (batch_id,))
         return len(due)
 
-    def _read(self, who: list[int], now: datetime) -> list[tuple[Any, ...]]:
+    def _read(self, parties: Sequence[int], now: datetime) -> list[Row]:
+        who, since = wire.int8_array(parties), now - LOOKBACK
         with self.conn.pipeline():
-            cursors = [self.conn.cursor(binary=True) for _ in range(4)]
+            cursors = [self.conn.cursor(binary=True) for _ in range(5)]
             cursors[0].execute(_DUE, (who, now))
             cursors[1].execute("SELECT * FROM consent WHERE party_id = ANY(%s)", (who,))
             cursors[2].execute("SELECT * FROM hold WHERE party_id = ANY(%s) AND released_at IS NULL", (who,))
-            cursors[3].execute(_HISTORY, (who, now - LOOKBACK, who, now - LOOKBACK))
+            cursors[3].execute(history.READ, (who, since))
+            cursors[4].execute(history.TOLD, (who, since, since))
             due, *_ = [cursor.fetchall() for cursor in cursors]
         return due
 
-    def _write(self, due: Sequence[tuple[Any, ...]]) -> list[tuple[UUID, bytes]]:
+    def _letters(self, due: Sequence[Row], facts: bytes) -> list[Letter]:
         """Each customer's words, and the facts sealed: the contact's id and the sealed bytes."""
-        assert self.example is not None
         letters = []
         for row in due:
             wrapped, name, phone = row[5:8]
@@ -108,103 +115,94 @@ class Bare:
             key.decrypt(phone[:12], phone[12:], None)
             self.template.render(self.values)
             nonce = os.urandom(12)
-            letters.append((uuid4(), nonce + key.encrypt(nonce, self.example.facts, None)))
+            letters.append((uuid4(), nonce + key.encrypt(nonce, facts, None)))
         return letters
 
-    def _intend(
-        self, batch_id: UUID, due: Sequence[tuple[Any, ...]], letters: Sequence[tuple[UUID, bytes]],
-        epochs: Mapping[int, int], now: datetime, shard: int,
-    ) -> None:  # fmt: skip
-        example = self.example
-        assert example is not None
-        self.conn.execute(
-            """
-            INSERT INTO batch (batch_id, lane, worker, lease_until, size)
-            VALUES (%s, %s, %s, clock_timestamp() + %s, %s)
-            """,
-            (batch_id, f"bench:null:{shard}", f"worker@bare:{os.getpid()}", LEASE, len(due)),
-        )
-        same, closes = example.contact, now + example.window
-        own = {"party_id", "contact_id", "intended_at", "customer_id", "address_id", "address_lookup", "window_ends",
-               "account_ids", "stop_epoch", "facts_sealed"}  # fmt: skip
-        columns = [*sorted(own), *(name for name in same if name not in own)]
-        rest = [
-            Jsonb(same[name], dumps=orjson.dumps) if name == "inputs" else same[name] for name in columns[len(own) :]
-        ]
-        _copy(
-            self.conn, "contact", columns,
+
+# ------------------------------------------------------------------------------------------------------------- writing
+
+#: What each contact has of its own, in this order; the rest is the example's.
+_OWN = (
+    "party_id", "contact_id", "intended_at", "customer_id", "address_id", "address_lookup", "account_ids", "stop_epoch",
+    "facts_sealed", "entry",
+)  # fmt: skip
+
+_LINK = ("party_id", "contact_id", "account_id", "intended_at", "reminder_id", "step", "stage")
+
+
+def _write_contacts(
+    conn: Conn,
+    example: Example,
+    due: Sequence[Row],
+    letters: Sequence[Letter],
+    epochs: Mapping[int, int],
+    now: datetime,
+) -> None:
+    same = {name: value for name, value in example.contact.items() if name not in _OWN}
+    same["window_ends"] = _later(example.contact, "window_ends", now)
+    rest = [b"".join(map(wire.raw, same.values()))]
+    at = wire.moment(now)
+    wire.copy_rows(
+        conn,
+        "contact",
+        (*_OWN, *same),
+        (
             (
-                [[row[2]], row[8], row[9], contact_id, row[3], sealed, now, row[0], epochs[row[0]], closes, *rest]
-                for row, (contact_id, sealed) in zip(due, letters, strict=True)
-            ),
-        )  # fmt: skip
-        _copy(
-            self.conn, "contact_account",
-            ["party_id", "contact_id", "account_id", "intended_at", "reminder_id", "step", "stage"],
-            ((row[0], contact_id, row[2], now, row[1], example.link["step"], example.link["stage"])
-             for row, (contact_id, _) in zip(due, letters, strict=True)),
-        )  # fmt: skip
-        self.conn.execute(
-            """
-            UPDATE reminder r SET state = 'intended', contact_id = v.contact_id, batch_id = %s, judged_epoch = 0,
-                                  stamped_at = NULL, reason = NULL
-            FROM unnest(%b::bigint[], %b::bigint[], %b::uuid[]) AS v(party_id, reminder_id, contact_id)
-            WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
-            """,
-            (batch_id, [row[0] for row in due], [row[1] for row in due], [contact_id for contact_id, _ in letters]),
-        )
-
-    def _stamp(self, batch_id: UUID, due: Sequence[tuple[Any, ...]]) -> None:
-        self.conn.execute(
-            "UPDATE batch SET lease_until = clock_timestamp() + %s WHERE batch_id = %s", (LEASE, batch_id)
-        )
-        self.conn.execute(
-            """
-            UPDATE reminder r SET stamped_at = clock_timestamp()
-            FROM unnest(%b::bigint[], %b::bigint[]) AS v(party_id, reminder_id)
-            WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
-            """,
-            ([row[0] for row in due], [row[1] for row in due]),
-        )
-
-    def _record(self, due: Sequence[tuple[Any, ...]], letters: Sequence[tuple[UUID, bytes]], now: datetime) -> None:
-        if not due:
-            return
-        example = self.example
-        assert example is not None
-        parties, reminders = [row[0] for row in due], [row[1] for row in due]
-        self.conn.execute(
-            """
-            INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, provider, provider_ref)
-            SELECT v.*, %s, %s, %s, %s, v.contact_id::text
-            FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[]) AS v(party_id, contact_id, intended_at)
-            """,
-            (example.event["kind"], example.event["dedupe_key"], now, example.event["provider"], parties,
-             [contact_id for contact_id, _ in letters], [now] * len(due)),
-        )  # fmt: skip
-        self.conn.execute(
-            """
-            UPDATE reminder r SET state = 'sent', ended_at = %s
-            FROM unnest(%b::bigint[], %b::bigint[]) AS v(party_id, reminder_id)
-            WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
-            """,
-            (now, parties, reminders),
-        )
-        following, comes = example.reminder, now + example.step_after
-        self.conn.execute(
-            """
-            INSERT INTO reminder (party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for,
-                                  due_at, expires_at)
-            SELECT v.party_id, v.account_id, %s, %s, %s, %s, %s, v.shard, %s, %s, %s
-            FROM unnest(%b::bigint[], %b::bigint[], %b::smallint[]) AS v(party_id, account_id, shard)
-            """,
-            (*(following[name] for name in ("lender_id", "ladder", "step", "stage", "channel")), comes, comes,
-             comes + example.step_lasts, parties, [row[2] for row in due], [row[4] for row in due]),
-        )  # fmt: skip
+                wire.int8(row[0]), wire.uuid(contact_id), at, wire.int8(row[3]), wire.int8(row[8]), wire.raw(row[9]),
+                wire.int8s((row[2],)), wire.int8(epochs[row[0]]), wire.raw(sealed),
+                wire.raw(history.entry_of(now, contact_id, _facts_of(row))), *rest,
+            )
+            for row, (contact_id, sealed) in zip(due, letters, strict=True)
+        ),
+    )  # fmt: skip
+    step = wire.raw(example.link["step"]) + wire.raw(example.link["stage"])
+    wire.copy_rows(
+        conn,
+        "contact_account",
+        _LINK,
+        (
+            (wire.int8(row[0]), wire.uuid(contact_id), wire.int8(row[2]), at, wire.int8(row[1]), step)
+            for row, (contact_id, _) in zip(due, letters, strict=True)
+        ),
+    )
 
 
-_RENEW: LiteralString = "UPDATE batch SET lease_until = clock_timestamp() + %s WHERE batch_id = %s"
-_CLOSE: LiteralString = "UPDATE batch SET ended_at = clock_timestamp(), ended_how = 'finished' WHERE batch_id = %s"
+def _facts_of(row: Row) -> bytes:
+    return history.facts_of("null", "reminder", "creditor", "bench", row[9], (row[2],))
+
+
+def _record(conn: Conn, example: Example, due: Sequence[Row], letters: Sequence[Letter], now: datetime) -> None:
+    if not due:
+        return
+    parties, reminders = _ids(due)
+    event, following, comes = example.event, example.reminder, now + STEP_AFTER
+    contacts = wire.uuid_array([contact_id for contact_id, _ in letters])
+    conn.execute(_TELL, (now, *_texts(event, "kind", "dedupe_key", "provider"), now, parties, contacts))
+    conn.execute(_END, (now, parties, reminders))
+    conn.execute(
+        _PLAN,
+        (
+            *_texts(following, "lender_id", "ladder", "step", "stage", "channel"), comes, comes, comes + STEP_LASTS,
+            parties, wire.int8_array([row[2] for row in due]), wire.int2_array([row[4] for row in due]),
+        ),
+    )  # fmt: skip
+
+
+def _ids(due: Sequence[Row]) -> tuple[wire.Int8s, wire.Int8s]:
+    return wire.int8_array([row[0] for row in due]), wire.int8_array([row[1] for row in due])
+
+
+def _texts(fields: Fields, *names: str) -> list[str]:
+    return [(fields[name] or b"").decode() for name in names]
+
+
+def _later(fields: Fields, name: str, now: datetime) -> bytes:
+    """The example's moment, as far from now as it was from its own."""
+    there, then = (int.from_bytes(fields[each] or b"", "big", signed=True) for each in (name, "intended_at"))
+    return (wire.microseconds(now) + there - then).to_bytes(8, "big", signed=True)
+
+
+# ------------------------------------------------------------------------------------------------------------- the SQL
 
 _LOCK: LiteralString = """
     SELECT p.party_id, p.stop_epoch FROM party p WHERE p.party_id IN (
@@ -225,69 +223,72 @@ _DUE: LiteralString = """
     WHERE r.party_id = ANY(%s) AND r.state = 'planned' AND r.due_at <= %s
 """
 
-_HISTORY: LiteralString = """
-    SELECT c.party_id, c.intended_at, c.channel, f.rank, c.account_ids, c.address_lookup, c.purpose, c.actor,
-           c.lender_id
-    FROM contact c LEFT JOIN (
-        SELECT e.contact_id, max(r.rank) AS rank FROM contact_event e JOIN contact_event_rank r USING (kind)
-        WHERE e.party_id = ANY(%s) AND e.intended_at >= %s GROUP BY e.contact_id) f ON f.contact_id = c.contact_id
-    WHERE c.party_id = ANY(%s) AND c.intended_at >= %s
+_OPEN: LiteralString = """
+    INSERT INTO batch (batch_id, lane, worker, lease_until, size) VALUES (%s, %s, %s, clock_timestamp() + %s, %s)
 """
 
+_INTEND: LiteralString = """
+    UPDATE reminder r SET state = 'intended', contact_id = v.contact_id, batch_id = %s, judged_epoch = 0,
+                          stamped_at = NULL, reason = NULL
+    FROM unnest(%s, %s, %s) AS v(party_id, reminder_id, contact_id)
+    WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
+"""
 
-def _copy(conn: Conn, table: str, columns: Sequence[str], rows: Any) -> None:
-    types = _types(conn, table)
-    statement = SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-        Identifier(table), SQL(", ").join(map(Identifier, columns))
-    )
-    with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.set_types([types[name] for name in columns])
-        for row in rows:
-            copy.write_row(row)
+_RENEW: LiteralString = "UPDATE batch SET lease_until = clock_timestamp() + %s WHERE batch_id = %s"
+
+_STAMP: LiteralString = """
+    UPDATE reminder r SET stamped_at = clock_timestamp() FROM unnest(%s, %s) AS v(party_id, reminder_id)
+    WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
+"""
+
+_TELL: LiteralString = """
+    INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, provider, at, provider_ref)
+    SELECT v.party_id, v.contact_id, %s, %s, %s, %s, %s, v.contact_id::text
+    FROM unnest(%s, %s) AS v(party_id, contact_id)
+"""
+
+_END: LiteralString = """
+    UPDATE reminder r SET state = 'sent', ended_at = %s FROM unnest(%s, %s) AS v(party_id, reminder_id)
+    WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
+"""
+
+_PLAN: LiteralString = """
+    INSERT INTO reminder (lender_id, ladder, step, stage, channel, planned_for, due_at, expires_at, party_id,
+                          account_id, shard)
+    SELECT %s, %s, %s, %s, %s, %s, %s, %s, v.* FROM unnest(%s, %s, %s) AS v(party_id, account_id, shard)
+"""
+
+_CLOSE: LiteralString = "UPDATE batch SET ended_at = clock_timestamp(), ended_how = 'finished' WHERE batch_id = %s"
 
 
-_known_types: dict[str, dict[str, str]] = {}
-
-
-def _types(conn: Conn, table: str) -> dict[str, str]:
-    if table not in _known_types:
-        rows = conn.execute(
-            "SELECT attname, atttypid::regtype::text FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 "
-            "AND NOT attisdropped AND attgenerated = ''",
-            (table,),
-        )
-        _known_types[table] = dict(rows.fetchall())
-    return _known_types[table]
+# --------------------------------------------------------------------------------------------------------- the example
 
 
 def _example(conn: Conn, master: AESGCM) -> Example:
     """What a drain wrote last, row by row."""
-    contact = _last(conn, "contact", "origin = 'duly'", "intended_at")
-    party = contact["party_id"]
-    reminder = _last(conn, "reminder", f"party_id = {party}", "reminder_id")
-    key = _last(conn, "customer_key", f"party_id = {party}", "customer_id")["wrapped_key"]
-    sealed = contact["facts_sealed"]
-    opened = AESGCM(master.decrypt(key[:12], key[12:], None))
-    since = contact["intended_at"]
+    contact = _last(conn, "contact", SQL("origin = 'duly'"), "intended_at")
+    party = int.from_bytes(contact["party_id"] or b"", "big")
+    own = SQL("party_id = {}").format(party)
+    wrapped = _last(conn, "customer_key", own, "customer_id")["wrapped_key"] or b""
+    sealed = contact["facts_sealed"] or b""
     return Example(
         contact=contact,
-        link=_last(conn, "contact_account", f"party_id = {party} AND step IS NOT NULL", "intended_at"),
-        event=_last(conn, "contact_event", f"party_id = {party} AND kind = 'sent'", "intended_at"),
-        reminder=reminder,
-        window=contact["window_ends"] - since,
-        step_after=timedelta(days=1),
-        step_lasts=timedelta(days=3),
-        facts=opened.decrypt(sealed[:12], sealed[12:], None),
+        link=_last(conn, "contact_account", SQL("step IS NOT NULL AND {}").format(own), "intended_at"),
+        event=_last(conn, "contact_event", SQL("kind = 'sent' AND {}").format(own), "intended_at"),
+        reminder=_last(conn, "reminder", own, "reminder_id"),
+        facts=AESGCM(master.decrypt(wrapped[:12], wrapped[12:], None)).decrypt(sealed[:12], sealed[12:], None),
     )
 
 
-def _last(conn: Conn, table: str, where: str, order: str) -> dict[str, Any]:
-    cursor = conn.execute(f"SELECT * FROM {table} WHERE {where} ORDER BY {order} DESC LIMIT 1")
-    row = cursor.fetchone()
-    assert row is not None
-    columns = [column.name for column in cursor.description or ()]
-    generated = set(columns) - set(_types(conn, table))
-    return {name: value for name, value in zip(columns, row, strict=True) if name not in generated}
+def _last(conn: Conn, table: str, where: Any, order: str) -> Fields:
+    """The fields of the last such row, as the database sends them."""
+    query = SQL("SELECT * FROM {} WHERE {} ORDER BY {} DESC LIMIT 1")
+    cursor = conn.cursor(binary=True)
+    result = cursor.execute(query.format(Identifier(table), where, Identifier(order))).pgresult
+    assert result is not None
+    if result.ntuples == 0:
+        raise SystemExit(f"bench: no drain has written a {table} yet that the bare loop could copy")
+    return {(result.fname(n) or b"").decode(): result.get_value(0, n) for n in range(result.nfields)}
 
 
 def master_of(key_file: Path) -> AESGCM:
@@ -299,9 +300,7 @@ def master_of(key_file: Path) -> AESGCM:
 
 def main() -> None:
     given = json.loads(sys.stdin.readline())
-    with psycopg.connect(
-        given["url"], autocommit=True, application_name="bench bare", options="-c TimeZone=UTC"
-    ) as conn:
+    with psycopg.connect(given["url"], autocommit=True, application_name="bench", options="-c TimeZone=UTC") as conn:
         bare = Bare(
             conn, master_of(Path(given["keys"])), jinja2.Template(given["template"]), given["values"], given["wave"]
         )

@@ -32,6 +32,10 @@ LOOK_SECONDS = 0.001
 STAGES: Sequence[tuple[str, str, str]] = (
     ("storage/picture.py", "lock_parties", "lock"),
     ("storage/picture.py", "", "read"),
+    ("storage/history.py", "unpack", "read"),
+    ("storage/history.py", "_entries", "read"),
+    ("storage/history.py", "_read", "read"),
+    ("storage/history.py", "told", "read"),
     ("storage/sealing.py", "", "seal"),
     ("policy/", "", "judge"),
     ("messages/", "", "render"),
@@ -49,6 +53,10 @@ STAGES: Sequence[tuple[str, str, str]] = (
     ("worker/deciding.py", "", "decide"),
     ("psycopg/transaction.py", "", "commit"),
     ("psycopg/_pipeline.py", "", "commit"),
+    ("worker/metrics.py", "", "watch"),
+    ("worker/tracing.py", "", "watch"),
+    ("worker/poison.py", "", "watch"),
+    ("worker/turns.py", "", "watch"),
     ("worker/dispatch.py", "", "dispatch"),
 )
 

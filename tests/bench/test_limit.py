@@ -36,6 +36,7 @@ def house(database_url: str, tmp_path: Path) -> Iterator[Rig]:
 
 
 def test_the_bare_loop_writes_the_rows_that_a_drain_writes(house: Rig) -> None:
+    """Half of the customers are copies: they are judged, opened and sent like those that were imported."""
     theirs = come_due(house.conn, round_day(0))
     for shard in range(SHARDS):
         dispatch.drain(house.spine, Lane("bench", Channel.NULL, shard))
@@ -47,14 +48,6 @@ def test_the_bare_loop_writes_the_rows_that_a_drain_writes(house: Rig) -> None:
 
     assert sent_at(house.conn, at) == CUSTOMERS
     assert _rows(house.conn, at) == drained
-
-
-def test_a_copy_of_a_customer_is_judged_opened_and_sent_like_an_imported_one(house: Rig) -> None:
-    at = come_due(house.conn, round_day(0))
-
-    dispatch.drain(house.spine, Lane("bench", Channel.NULL, 0))
-
-    assert sent_at(house.conn, at) == CUSTOMERS
 
 
 def _bare(house: Rig) -> Bare:
