@@ -100,9 +100,10 @@ _HEAD: LiteralString = """
     SELECT business_now() AS business_now,
            (SELECT stepped_at FROM clock) AS stepped_at,
            (SELECT release_hash FROM release WHERE state = 'live') AS release_hash,
-           (SELECT CASE WHEN n < %(most)s THEN n
-                        ELSE greatest(n, (SELECT reltuples::bigint FROM pg_class WHERE oid = 'reminder_next'::regclass))
-                   END FROM few) AS planned,
+           (SELECT CASE WHEN n < %(most)s THEN n ELSE greatest(n, (
+                SELECT max(c.reltuples)::bigint FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                WHERE i.indrelid = 'reminder'::regclass
+                  AND pg_get_expr(i.indpred, i.indrelid) = '(state = ''planned''::text)')) END FROM few) AS planned,
            (SELECT count(*) FROM batch WHERE ended_at IS NULL) AS open_batches,
            (SELECT clock_timestamp() - min(begun_at) FROM batch WHERE ended_at IS NULL) AS oldest_lease,
            (SELECT count(*) FROM batch WHERE ended_at IS NULL AND lease_until <= clock_timestamp()) AS overdue_leases,
