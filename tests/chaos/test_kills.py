@@ -1,4 +1,4 @@
-"""kill -9 of a worker at the three boundaries that matter; the sandbox's own count says who was contacted.
+"""kill -9 of a worker in the middle of a wave and before its record; the sandbox's own count says who was contacted.
 
 The moment is chosen from outside, with nothing of ours bent: a table lock holds the worker before its commit or before
 its record, a stalling provider holds it in the middle of a wave.
@@ -63,21 +63,6 @@ def ended(fleet: Fleet) -> Counter:
     """How the reminders of the step ended; the next steps are planned for later days."""
     rows = fleet.conn.execute("SELECT state FROM reminder WHERE step = 'first_notice'").fetchall()
     return Counter(state for (state,) in rows)
-
-
-def test_killed_before_the_intents_commit_nothing_has_happened(fleet: Fleet, sandbox: Sandbox):
-    lane = a_full_lane(fleet)
-    with database.connect(fleet.database_url) as blocker:
-        blocker.execute("LOCK TABLE contact IN SHARE MODE")
-        worker = fleet.start(lane)
-        eventually(lambda: waiting_for(fleet.conn, "contact"), why="the worker wants to write its intents")
-        kill(worker)
-
-    assert sandbox.accepted() == 0
-    assert fleet.reminders() == {"planned": CUSTOMERS}
-    recover(fleet, lane)
-    assert ended(fleet) == {"sent": CUSTOMERS}
-    assert Counter(sandbox.recipients()).most_common(1)[0][1] == 1
 
 
 def test_killed_in_the_middle_of_a_wave_only_that_wave_is_uncertain(fleet: Fleet, sandbox: Sandbox):

@@ -56,6 +56,7 @@ def test_workers_killed_on_the_way_contact_nobody_twice_and_lose_nothing(arena: 
     live_through(
         arena,
         judge,
+        the("kill -9 of a pool child", "before the intents"),
         the("kill -9 of a pool child", "after the intents' commit"),
         the("kill -9 of a pool child", "between stamp and first byte"),
         the("kill -9 of a whole worker", "SMS accepted, not answered"),
@@ -75,7 +76,7 @@ def test_engines_that_die_and_commits_of_unknown_end_harm_nobody(arena: Arena, j
         the("kill -9 of PostgreSQL", "the record's commit sent"),
         the("kill -9 of the broker", "its data wiped"),
         the("broker messages", "doubled"),
-        the("connection cut, commit unknown", "the intents' commit sent"),
+        the("connection cut, commit unknown", "the stamp's commit sent"),
         the("link reset", "worker - SMS provider"),
     )
 
