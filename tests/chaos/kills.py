@@ -27,6 +27,9 @@ BOUNDARIES = {
     "record.committed": "after the record",
 }
 
+#: The provider's clock and the database's are one; what was under way may take so long.
+LATE_SECONDS = 1.0
+
 #: Commits of which a worker may not learn.
 COMMITS = {
     "intents": "the intents' commit sent",
@@ -74,8 +77,22 @@ def frozen_at(place: str) -> Callable[[Trial], Script]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
         yield 0.5
+        if place == "stamp.committed":
+            trial.expect(lambda: sent_on_a_lost_lease(trial))
 
     return script
+
+
+def sent_on_a_lost_lease(trial: Trial) -> str | None:
+    """What arrived although a sweep had given it up: its worker stood still, and should have looked at its clock."""
+    query = "SELECT contact_id, recorded_at FROM contact_event WHERE kind = 'uncertain' AND dedupe_key = 'sweep'"
+    given_up = dict(trial.arena.ask(lambda conn: conn.execute(query).fetchall()))
+    late = [
+        one
+        for one in trial.judge.arrivals()
+        if one.contact in given_up and one.at > given_up[one.contact].timestamp() + LATE_SECONDS
+    ]
+    return f"{len(late)} messages left after their worker had lost its lease" if late else None
 
 
 def worker_frozen(trial: Trial) -> Script:
