@@ -1,5 +1,6 @@
 """Builders with good defaults, so that a test shows only what matters to it."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -25,6 +26,15 @@ ALL_CHANNELS = (Channel.SMS, Channel.EMAIL, Channel.PUSH, Channel.NULL)
 def the_bundle() -> Bundle:
     """The configuration and copy that come with the package."""
     return read_bundle(HOUSE / "config", HOUSE / "templates")
+
+
+def a_small_bundle() -> Bundle:
+    """One message, one ladder and one lender under two packs: compiled and checked in a moment."""
+    kept = ("policies/baseline.toml", "policies/tw.toml", "templates/_shared/", "templates/first_notice/",
+            "templates/specialist/", "channels.toml", "ladders/null.toml", "lenders/bench.toml")  # fmt: skip
+    files = {path: text for path, text in the_bundle().files.items() if path.startswith(kept)}
+    alone = {path: re.sub(r"(?m)^follows = .*\n", "", files[path]) for path in files if path.endswith("/message.toml")}
+    return Bundle({**files, **alone})
 
 
 def a_live_release(conn: Connection, bundle: Bundle | None = None) -> str:

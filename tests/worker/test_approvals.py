@@ -9,7 +9,7 @@ import pytest
 from domain.bundle import Bundle
 from storage import database, releases, switches, users
 from storage.rows import Conn
-from tests.builders import the_bundle
+from tests.builders import a_small_bundle
 from worker import approvals
 from worker.approvals import Grounds, NotApproved, NotYourPart, Role
 from worker.releases import BadRelease, LiveRelease, NoneStands
@@ -30,7 +30,7 @@ class House:
     def __init__(self, conn: Conn, folder: Path) -> None:
         self.conn = conn
         self.folder = folder
-        self.shipped = the_bundle()
+        self.shipped = a_small_bundle()
         releases.propose(conn, self.shipped, by="duly")
         approvals.publish(conn, self.shipped.hash, by="duly")
         self.olga = self.person("olga", Role.OPERATOR)

@@ -8,7 +8,7 @@ import pytest
 from config.bundle import bundle_of_bytes, read_bundle
 from config.files import ConfigError
 from domain.bundle import Bundle
-from tests.builders import HOUSE, the_bundle
+from tests.builders import HOUSE, a_small_bundle
 from worker.release_checks import examine
 from worker.releases import BadRelease, compile_release
 
@@ -18,12 +18,7 @@ MANIFEST = "templates/first_notice/message.toml"
 
 
 def small() -> dict[str, str]:
-    """One message, one ladder and one lender: checked in a moment."""
-    kept = ("policies/baseline.toml", "policies/tw.toml", "templates/_shared/", "templates/first_notice/",
-            "templates/specialist/", "channels.toml", "ladders/null.toml", "lenders/bench.toml")  # fmt: skip
-    files = {path: text for path, text in the_bundle().files.items() if path.startswith(kept)}
-    alone = {path: re.sub(r"(?m)^follows = .*\n", "", files[path]) for path in files if path.endswith("/message.toml")}
-    return {**files, **alone}
+    return dict(a_small_bundle().files)
 
 
 def test_a_small_release_is_fit():
