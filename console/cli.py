@@ -27,6 +27,7 @@ from console.releasing import release_app
 from console.sandboxing import sandbox_app
 from console.showing import show_command
 from console.signing import WhoAreYou
+from console.staff_sending import send_test_command
 from console.status import status_command
 from console.stepping import ClockRefused
 from console.users import users_app
@@ -75,6 +76,7 @@ app.command("status")(status_command)
 app.command("judge")(judge_command)
 app.command("zones")(zones_command)
 app.command("segments")(segments_command)
+app.command("send-test")(send_test_command)
 app.command("import")(filing.import_command)
 app.command("import-payments")(filing.import_payments_command)
 app.command("import-contacts")(filing.import_contacts_command)
