@@ -107,6 +107,16 @@ SmtpUrl = Annotated[SecretStr, _with_scheme("smtp", "smtps", "smtp+starttls")]
 Folder = Annotated[Path, AfterValidator(_absolute)]
 
 
+def _check_named_urls(value: Any) -> Any:
+    clear = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not all(_NAMED_URL.fullmatch(part) for part in _split(clear)):
+        raise ValueError("must read name=scheme://..., with a comma between two; write a comma in a password as %2C")
+    return value
+
+
+_NAMED_URL = re.compile(r"[a-z][a-z0-9-]{0,30}=[a-z+]+://\S+")
+
+
 class Settings(BaseModel):
     """Everything duly takes from its surroundings, frozen. Without any of it: embedded engines and the sandbox."""
 
@@ -136,6 +146,9 @@ class Settings(BaseModel):
     twilio_auth_token: SecretStr | None = None
     smtp_url: SmtpUrl | None = None
     fcm_service_account_file: Folder | None = None
+    provider_urls: Annotated[SecretStr, AfterValidator(_check_named_urls)] | None = None  # of the further providers
+    sandbox_provider_urls: Annotated[str, AfterValidator(_check_named_urls)] | None = None
+    limiter_url: Annotated[SecretStr, _with_scheme("redis", "rediss", "redis+socket")] | None = None  # None: the broker
     apns_key_file: Folder | None = None
     apns_key_id: str | None = None
     apns_team_id: str | None = None
@@ -190,6 +203,13 @@ class Settings(BaseModel):
     @property
     def is_live(self) -> bool:
         return self.providers == "live"
+
+    @property
+    def urls_by_provider(self) -> dict[str, str]:
+        """Where the providers are that channels.toml names beside a channel's own: real ones only when live."""
+        live = self.provider_urls.get_secret_value() if self.provider_urls is not None else None
+        written = (live if self.is_live else self.sandbox_provider_urls) or ""
+        return {name: url for name, _, url in (part.partition("=") for part in _split(written))}
 
 
 _adopted: list[Settings] = []

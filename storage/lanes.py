@@ -109,7 +109,8 @@ def stillness(conn: Conn) -> Stillness:
         """
         SELECT (SELECT count(*) FROM batch WHERE ended_at IS NULL),
                (SELECT count(*) FROM (SELECT 1 FROM reminder r WHERE r.state = 'planned' AND r.due_at <= business_now()
-                    AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', r.lender_id)) LIMIT 1) one),
+                    AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', r.lender_id))
+                    AND r.channel <> ALL (ARRAY(SELECT stopped_channels())) LIMIT 1) one),
                (SELECT count(*) FROM (SELECT 1 FROM inbox WHERE folded_at IS NULL
                     AND (outcome IS NULL OR received_at < clock_timestamp() - interval '2 minutes') LIMIT 1) one),
                (SELECT count(*) FROM nightly_job WHERE due_at <= business_now())
@@ -120,12 +121,13 @@ def stillness(conn: Conn) -> Stillness:
 
 
 def next_moment(conn: Conn) -> datetime | None:
-    """When something comes due next after the present moment: a reminder or a nightly job."""
+    """When something comes due next after the present moment: a reminder, a nightly job, a provider to try."""
     row = conn.execute(
         """
         SELECT least((SELECT min(due_at) FROM reminder WHERE state = 'planned' AND due_at > business_now()
                       AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', lender_id))),
-                     (SELECT min(due_at) FROM nightly_job WHERE due_at > business_now()))
+                     (SELECT min(due_at) FROM nightly_job WHERE due_at > business_now()),
+                     (SELECT min(retry_at) FROM provider WHERE retry_at > business_now() AND retired_at IS NULL))
         """
     ).fetchone()
     assert row is not None

@@ -149,6 +149,7 @@ _DUE_LANES: LiteralString = f"""
               AND r.due_at <= business_now() LIMIT %s) few) waiting
     WHERE l.due_at <= business_now()
       AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', l.lender_id))
+      AND l.channel <> ALL (ARRAY(SELECT stopped_channels()))
       AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.ended_at IS NULL AND b.lease_until > clock_timestamp()
                       AND b.lane = l.lender_id || ':' || l.channel || ':' || l.shard)
     ORDER BY l.due_at

@@ -79,6 +79,10 @@ def drain_once(spine: Spine, lane: Lane, meter: BatchMeter, *, most: int | None 
             log.error("lender_not_in_release", lender=lane.lender, release=release.hash[:12])
             return Drained()
         limit = most or spine.pace.batch(lane.channel, settings=spine.settings)
+        routes = spine.routes(release)
+        limit = spine.traffic.room(conn, routes, lender, lane.channel, wanted=limit, now=opening.now)
+        if not limit:  # every provider of the channel is stopped, or every rate is met: its lane stays as it is
+            return Drained()
         epochs = picture.lock_parties(conn, lane, now=opening.now, limit=limit)
         if not epochs:
             return Drained()
@@ -92,6 +96,7 @@ def drain_once(spine: Spine, lane: Lane, meter: BatchMeter, *, most: int | None 
         )
         meter.lap(Stage.READ)
         decisions = decide(scene, seen, epochs, spoken=stages_spoken(conn, release, seen.due, now=opening.now))
+        spine.traffic.route(routes, lender, decisions, release_hash=release.hash, now=opening.now)
         meter.lap(Stage.DECIDE)
         _write(conn, batch_id, lane, decisions, spine=spine, now=opening.now)
         poison.set_aside(conn, decisions.stumbles, seen.due)
@@ -159,6 +164,7 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
             meter.answered(*answered)
         start += len(wave)
     spine.persist(partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=(), tries=count()))
+    spine.settle()
     meter.lap(Stage.RECORD)
     return accepted
 
@@ -213,7 +219,7 @@ def _give_back(conn: Conn, *, batch_id: UUID, wave: Sequence[Letter], stamped: S
 
 def _results(spine: Spine, wave: Sequence[Letter], answers: Sequence[Answer]) -> list[waves.Result]:
     return [
-        result_of(letter, answer, provider=spine.provider_name(letter.outbound.channel))
+        result_of(letter, answer, provider=spine.provider_of(letter.outbound))
         for letter, answer in zip(wave, answers, strict=True)
     ]
 
@@ -262,6 +268,7 @@ def sweep(spine: Spine) -> Sweep:
         feedback.prove_uncertain(conn)
     if batches:
         log.warning("swept", batches=batches, uncertain=len(uncertain), back=back)
+    spine.look_after_providers()
     return Sweep(batches, len(uncertain), back)
 
 

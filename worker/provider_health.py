@@ -123,8 +123,7 @@ class Traffic:
             self._probes[name] -= 1
         if len(several) == 1:
             return letter
-        return replace(
-            letter,
+        return letter._replace(
             outbound=replace(letter.outbound, provider=name, sender=sender),
             intent=letter.intent._replace(inputs={**letter.intent.inputs, "provider": name}),
         )

@@ -5,6 +5,7 @@ Nothing here is made before the fork: connections, the event loop and its client
 
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cached_property
@@ -12,25 +13,33 @@ from pathlib import Path
 from typing import TypeVar
 
 import psycopg
+import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from channels.base import Adapter
+from channels.base import Adapter, Outbound
 from channels.credentials import ApnsCredentials, Credentials, live_credentials, sandbox_credentials
-from channels.registry import build
+from channels.pacing import Pacer, shared_buckets
+from channels.several import Several
 from config.settings import Settings
 from domain.bundle import Bundle
 from domain.channel import Channel
+from domain.route import Routes
 from messages.catalogue import Catalogue
-from storage import database, releases
+from storage import database, picture, releases
 from storage.rows import Conn
 from storage.sealing import Keyring
+from worker import engines
 from worker.approvals import Admission, admit
 from worker.loop import LoopThread
 from worker.poison import Watch
+from worker.provider_health import Traffic
+from worker.providers import Carriers, build_all, fingerprints, with_apple
 from worker.releases import LiveRelease, Release
 from worker.turns import Pace
 
 Value = TypeVar("Value")
+
+log = structlog.get_logger()
 
 #: The keys of an embedded run live beside its data, readable by their owner only.
 KEY_FILE = "keys"
@@ -57,11 +66,13 @@ class Spine:
         self.database_url = database_url
         self.name = f"{role}@{socket.gethostname()}:{os.getpid()}"
         self.pace = Pace()
+        self.traffic = Traffic(self.name, pacer=self._pacer)
         self._role = role
         self._conn: Conn | None = None
         self._live = LiveRelease(self._fetch, admit=self._admit, before=self._lived_before)
         self._past: dict[str, Catalogue] = {}
         self._adapters: tuple[str, Mapping[Channel, Adapter]] | None = None
+        self._routes: tuple[str, Routes] | None = None
 
     @property
     def conn(self) -> Conn:
@@ -114,15 +125,46 @@ class Spine:
         """The channels' clients on this process's loop; made anew when a release changes how they are used."""
         if self._adapters is None or self._adapters[0] != release.hash:
             self._close_adapters()
-            credentials = credentials_of(self.settings)
-            made = self.loop.run(_build(release, credentials, self.public_url), within_seconds=BUILD_SECONDS)
-            self._adapters = (release.hash, made)
+            credentials, urls = credentials_of(self.settings), self.settings.urls_by_provider
+            routes = self.routes(release)
+            made = self.loop.run(
+                _build(release, routes, credentials, urls, self.public_url), within_seconds=BUILD_SECONDS
+            )
+            self._adapters = (release.hash, made.adapters)
+            self.traffic.watches = made.watches
+            self.traffic.fingerprints = fingerprints(routes, credentials, urls, self.keyring.fingerprint)
+            self.persist(lambda conn: self.traffic.register(conn, routes, release_hash=release.hash))
         return self._adapters[1]
 
-    def provider_name(self, channel: Channel) -> str | None:
-        """The provider that carries a channel in this process; None before its adapters are made."""
-        adapter = self._adapters[1].get(channel) if self._adapters else None
-        return adapter.name if adapter else None
+    def routes(self, release: Release) -> Routes:
+        """The providers of each channel, as the release and our credentials have them."""
+        if self._routes is None or self._routes[0] != release.hash:
+            written = release.channels.routes
+            self._routes = (release.hash, with_apple(written) if self._has_apple else written)
+        return self._routes[1]
+
+    def settle(self) -> None:
+        """Tell the fleet what the providers answered. What cannot be told now is told after the next batch."""
+        try:
+            self.traffic.settle(self.conn)
+        except (psycopg.OperationalError, database.DatabaseDown) as error:
+            log.warning("providers_unsettled", error=type(error).__name__)
+
+    def look_after_providers(self) -> None:
+        """Try again what was mended, also where nothing is sent: our credentials may be the new ones."""
+        self.traffic.look_after(self.conn, self._fingerprints)
+
+    def _fingerprints(self) -> Mapping[str, str]:
+        release_hash = picture.open_drain(self.conn, "*").release_hash
+        if release_hash is None:
+            return {}
+        routes, urls = self.routes(self.release(release_hash)), self.settings.urls_by_provider
+        return fingerprints(routes, credentials_of(self.settings), urls, self.keyring.fingerprint)
+
+    def provider_of(self, outbound: Outbound) -> str | None:
+        """The provider that is to carry a message; None before the adapters are made, or when none can."""
+        adapter = self._adapters[1].get(outbound.channel) if self._adapters else None
+        return adapter.provider_of(outbound) if isinstance(adapter, Several) else adapter.name if adapter else None
 
     def persist(self, work: Callable[[Conn], Value], *, meanwhile: Callable[[], None] | None = None) -> Value:
         """Do idempotent work, again on a new connection if this one dies, for as long as the lease would stand.
@@ -171,14 +213,25 @@ class Spine:
     def _fetch(self, release_hash: str) -> Bundle:
         return releases.fetch(self.conn, release_hash)
 
+    @property
+    def _has_apple(self) -> bool:
+        settings = self.settings
+        return (settings.apns_key_file if settings.is_live else settings.sandbox_apns_url) is not None
+
+    def _pacer(self) -> Pacer:
+        url = limiter_url(self.settings)
+        return Pacer(shared_buckets(url) if url is not None else None, clock=time.monotonic)
+
     def _close_adapters(self) -> None:
         if self._adapters is not None:
             self.loop.run(_close(self._adapters[1]), within_seconds=BUILD_SECONDS)
             self._adapters = None
 
 
-async def _build(release: Release, credentials: Credentials, public_url: str) -> Mapping[Channel, Adapter]:
-    return build(release.channels, credentials, public_url=public_url)
+async def _build(
+    release: Release, routes: Routes, credentials: Credentials, urls: Mapping[str, str], public_url: str
+) -> Carriers:
+    return build_all(release.channels, routes, credentials, urls, public_url=public_url)
 
 
 async def _close(adapters: Mapping[Channel, Adapter]) -> None:
@@ -234,6 +287,13 @@ def _dkim_keys(settings: Settings) -> dict[str, str]:
     if settings.dkim_keys_dir is None:
         return {}
     return {path.stem: path.read_text(encoding="ascii") for path in sorted(settings.dkim_keys_dir.glob("*.pem"))}
+
+
+def limiter_url(settings: Settings) -> str | None:
+    """Where rate limits are counted: a Redis or Valkey of the operator's, or the broker; None if that is neither."""
+    given = settings.limiter_url or settings.broker_url
+    url = engines.ensure(settings).broker_url if given is None else given.get_secret_value()
+    return url if url.startswith(("redis://", "rediss://", "redis+socket://")) else None
 
 
 def folders(settings: Settings) -> tuple[Path, Path]:
