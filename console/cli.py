@@ -20,8 +20,10 @@ from console.calling import calls_app
 from console.doctor import Finding, examine
 from console.explaining import explain_command
 from console.fleet import FleetFailed, end_fleet
+from console.holding import hold_command, holds_command, release_hold_command
 from console.house import NoRelease, enter
 from console.judging import judge_command, policies_app, zones_command
+from console.open_questions import uncertain_command
 from console.output import fail, print_json
 from console.releasing import release_app
 from console.sandboxing import sandbox_app
@@ -73,6 +75,10 @@ app.command("audit")(audit_command)
 app.command("explain")(explain_command)
 app.command("show")(show_command)
 app.command("status")(status_command)
+app.command("uncertain")(uncertain_command)
+app.command("hold")(hold_command)
+app.command("holds")(holds_command)
+app.command("release-hold")(release_hold_command)
 app.command("judge")(judge_command)
 app.command("zones")(zones_command)
 app.command("segments")(segments_command)

@@ -328,10 +328,11 @@ def add_promise(
 ) -> None:
     conn.execute(
         """
-        INSERT INTO promise (party_id, account_id, amount_minor, promised_for, method, contact_id, made_at)
-        VALUES (%s, %s, %s, %s, %s, %s, business_now())
+        INSERT INTO promise (party_id, account_id, amount_minor, promised_for, method, contact_id, made_at, owed_minor)
+        SELECT party_id, account_id, %s, %s, %s, %s, business_now(), balance_minor FROM account
+        WHERE party_id = %s AND account_id = %s
         """,
-        (given.party_id, account_id, amount_minor, promised_for, method, given.contact_id),
+        (amount_minor, promised_for, method, given.contact_id, given.party_id, account_id),
     )
 
 

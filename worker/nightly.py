@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from storage import lanes, switches
+from storage import lanes, suspects, switches
 from storage.rows import Conn
-from worker import approvals, calls
+from worker import approvals, calls, promises
 from worker.wiring import Spine
 
 log = structlog.get_logger()
@@ -28,6 +28,14 @@ def _calls(conn: Conn, now: datetime) -> int:
     return calls.expire_calls(conn)
 
 
+def _promises(conn: Conn, now: datetime) -> int:
+    return promises.settle(conn)
+
+
+def _suspects(conn: Conn, now: datetime) -> int:
+    return suspects.forget_old(conn)
+
+
 def _releases(conn: Conn, now: datetime) -> int:
     return approvals.run_switches(conn, now)
 
@@ -37,6 +45,8 @@ JOBS: dict[str, Callable[[Conn, datetime], int]] = {
     "partitions": _partitions,
     "batches": _batches,
     "calls": _calls,
+    "promises": _promises,
+    "suspects": _suspects,
     switches.JOB: _releases,
 }
 
