@@ -144,6 +144,8 @@ class Settings(BaseModel):
     public_url: HttpUrl | None = None  # where providers reach our webhooks
     twilio_account_sid: str | None = None
     twilio_auth_token: SecretStr | None = None
+    twilio_webhook_algorithm: Literal["sha1", "sha256"] = "sha1"
+    twilio_webhook_secret: SecretStr | None = None  # None: the auth token
     smtp_url: SmtpUrl | None = None
     fcm_service_account_file: Folder | None = None
     provider_urls: Annotated[SecretStr, AfterValidator(_check_named_urls)] | None = None  # of the further providers

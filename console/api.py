@@ -70,6 +70,7 @@ def create_app(settings: Settings, engines: Engines) -> Callbacks:
         app,
         keys,
         twilio_token=_twilio_token(settings),
+        twilio_algorithm=f"HMAC_{settings.twilio_webhook_algorithm.upper()}",
         public_url=settings.public_url,
         report_secret=secret.get_secret_value() if secret else None,
         refused=refused,
@@ -85,7 +86,8 @@ def _may_scrape(settings: Settings, authorization: str) -> bool:
 
 
 def _twilio_token(settings: Settings) -> str | None:
-    """What signs Twilio's callbacks: our own account's token, or the sandbox's."""
+    """What signs Twilio's callbacks: our own account's token or shared key, or the sandbox's token."""
     if not settings.is_live:
         return SANDBOX_TOKEN
-    return settings.twilio_auth_token.get_secret_value() if settings.twilio_auth_token else None
+    secret = settings.twilio_webhook_secret or settings.twilio_auth_token
+    return secret.get_secret_value() if secret else None

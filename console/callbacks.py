@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
+from twilio.request_validator import HMAC_SHA1
 
 from channels.base import BadCallback, InboundMessage, ProviderEvent, RawCallback
 from channels.callbacks import parse_twilio_inbound, parse_twilio_status
@@ -81,6 +82,7 @@ class Callbacks:
         keyring: Keyring,
         *,
         twilio_token: str | None,
+        twilio_algorithm: str = HMAC_SHA1,
         public_url: str | None,
         report_secret: str | None,
         refused: Counter[str],
@@ -90,6 +92,7 @@ class Callbacks:
         self._behind = behind
         self._keyring = keyring
         self._twilio_token = twilio_token
+        self._twilio_algorithm = twilio_algorithm
         self._public_url = public_url.rstrip("/") if public_url else None
         self._report_secret = report_secret
         stored = _Answer(204)
@@ -144,10 +147,12 @@ class Callbacks:
         return f"{base}{path}?{query}" if query else f"{base}{path}"
 
     def _status(self, raw: RawCallback) -> list[Arrival]:
-        return [sealed_event(self._keyring, parse_twilio_status(raw, auth_token=self._token()))]
+        event = parse_twilio_status(raw, auth_token=self._token(), algorithm=self._twilio_algorithm)
+        return [sealed_event(self._keyring, event)]
 
     def _inbound(self, raw: RawCallback) -> list[Arrival]:
-        return [sealed_message(self._keyring, parse_twilio_inbound(raw, auth_token=self._token()))]
+        message = parse_twilio_inbound(raw, auth_token=self._token(), algorithm=self._twilio_algorithm)
+        return [sealed_message(self._keyring, message)]
 
     def _report(self, channel: Channel, raw: RawCallback) -> list[Arrival]:
         if self._report_secret is None:

@@ -13,6 +13,7 @@ from channels.credentials import BadCredentials, Security, SmtpCredentials, pars
 from channels.email_smtp import SmtpEmail
 from domain.channel import Channel
 from domain.message import Rendered
+from simulator.providers.apns import tls_for
 from simulator.providers.faults import FaultKind, FaultRule
 from tests.channels.rig import STEADY, Rig, a_rig, a_server_that, an_outbound
 
@@ -223,3 +224,53 @@ def test_a_url_that_is_none_is_refused_without_being_repeated(url: str) -> None:
         parse_smtp_url(url)
 
     assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize("security", [Security.STARTTLS, Security.TLS])
+def test_a_relay_with_a_certificate_that_we_trust_is_spoken_to_in_secret(
+    security: Security, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls, trusted = tls_for("127.0.0.1", tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))  # what OpenSSL trusts by default
+
+    async def told() -> None:
+        relay = PlainRelay()
+        async with a_rig(tmp_path / "box", smtp_tls=tls) as rig, a_server_that(relay, tls=tls) as port:  # type: ignore[arg-type]
+            assert rig.credentials.smtp
+            access = replace(rig.credentials.smtp, security=security, username="lumen", password="right")
+            if security is Security.TLS:
+                access = replace(access, port=port, username=None)
+            adapter = SmtpEmail(STEADY.email, access, is_sandbox=True)
+            try:
+                for _ in range(3):
+                    await adapter.send(an_outbound(EMAIL))
+                lines = [line.client for line in adapter._idle]
+                assert [line.get_transport_info("cipher") is not None for line in lines] == [True]
+            finally:
+                await adapter.aclose()
+            assert len(relay.messages) + rig.world.outbox.by_channel["email"] == 3
+
+    asyncio.run(told())
+
+
+def test_a_connection_that_is_closed_with_421_is_replaced_and_the_message_goes_out(tmp_path: Path) -> None:
+    async def story(rig: Rig, adapter: SmtpEmail) -> None:
+        await adapter.send(an_outbound(EMAIL))
+        once = FaultRule(channel="email", kind=FaultKind.REFUSE, stage="mail", code="421 4.3.2", times=1)
+        rig.world.faults.arm([once])
+
+        outbound = an_outbound(EMAIL)
+        await adapter.send(outbound)
+
+        assert rig.accepted(outbound.contact_id) == 1
+
+    run(tmp_path, story)
+
+
+def test_without_a_bounce_mailbox_bounces_go_to_the_lenders_own_sender(tmp_path: Path) -> None:
+    async def story(rig: Rig, adapter: SmtpEmail) -> None:
+        await adapter.send(an_outbound(EMAIL))
+
+        assert rig.world.outbox.shown[-1].sender == "hi@lumen.test"
+
+    run(tmp_path, story)

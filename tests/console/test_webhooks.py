@@ -284,3 +284,17 @@ def test_a_flood_beyond_the_queue_is_told_to_come_again_and_every_answer_was_kep
 
     assert answers["later"] > 0
     assert connection.execute("SELECT count(*) FROM inbox").fetchone() == (answers["stored"],)
+
+
+def test_the_algorithm_of_the_settings_is_the_one_that_counts(
+    tmp_path: Path, database_url: str, connection: psycopg.Connection
+) -> None:
+    home = Settings(home=tmp_path, public_url=PUBLIC, twilio_webhook_algorithm="sha256")
+    with serving(home, database_url) as caller:
+        path, fields = a_status_path(), a_status()
+        form = urlencode(fields).encode()
+        strong = RequestValidator(SANDBOX_TOKEN).compute_signature(PUBLIC + path, fields, "HMAC_SHA256")
+
+        assert caller.signed(path, fields)[0] == 403  # by SHA-1, whatever its header says
+        assert caller.ask("POST", path, form, X_Twilio_Signature=strong)[0] == 204
+    assert len(stored(connection)) == 1

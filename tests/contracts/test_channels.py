@@ -5,6 +5,7 @@ of it all stands in docs/channels.md, and every test here holds its own cell of 
 """
 
 import asyncio
+import logging
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,11 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from channels.base import ChannelError, Misconfigured, OutcomeUnknown, Receipt, Rejected, TryLater
-from channels.credentials import Credentials, Security, SmtpCredentials
+from channels.credentials import SANDBOX_TOKEN, Credentials, Security, SmtpCredentials
 from domain.provider import ChannelsConfig
 from simulator.providers.faults import FaultKind, FaultRule
 from tests.channels.rig import (
     APNS,
+    GOOD_ADDRESS,
     QUICK,
     STEADY,
     Behaviour,
@@ -70,6 +72,17 @@ def _table() -> Iterator[None]:
     rows = [head, ["---"] * len(head)]
     rows += [[failure, *(TABLE.get((way, failure), "-") for way in WAYS)] for failure in failures]
     sys.stdout.write("\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_personal_in_the_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Whatever happens to a message: no address, word or credential of it reaches a log, of ours or of a library."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    said = "\n".join(logging.Formatter().format(record) for record in caplog.get_records("call"))
+    sample = an_outbound(SMS)
+    secrets = (SANDBOX_TOKEN, sample.rendered.text, "Bearer sandbox", "BEGIN PRIVATE KEY")
+    assert [each for each in (*GOOD_ADDRESS.values(), *secrets) if each in said] == []
 
 
 @dataclass(frozen=True)
