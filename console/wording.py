@@ -62,7 +62,7 @@ def check_command(folder: Folder = None, as_json: AsJson = False) -> None:
         console = Console()
         for finding in findings:
             console.print(_line(finding), soft_wrap=True)
-        console.print(f"{errors} errors, {len(findings) - errors} warnings.")
+        console.print(f"{_number(errors, 'error')}, {_number(len(findings) - errors, 'warning')}.")
     if errors:
         raise typer.Exit(1)
 
@@ -147,6 +147,10 @@ def _live(wanted: str | None) -> tuple[str | None, dict[str, str] | None]:
             return None, None
         name = f"release {found[:12]}" if wanted else f"what is live ({found[:12]})"
         return name, releases.fetch(spine.conn, found).under("templates")
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _findings(folder: Path | None) -> list[Finding]:

@@ -40,3 +40,22 @@ def test_the_pictures_show_what_a_preview_draws() -> None:
         assert re.sub(r"\s", "", drawn) == re.sub(r"\s", "", shown.rendered.text)
         assert shown.segments is not None
         assert preview.badge_of(shown.segments) in half
+
+
+PICTURES = re.compile(r"\((\.\./docs/images/[\w.-]+)\)|src=\"(\.\./docs/images/[\w.-]+)\"")
+
+
+def test_the_pictures_are_there_in_both_languages_and_no_larger_than_a_page_should_be() -> None:
+    for half in (ENGLISH, CHINESE):
+        shown = {(FOLDER / (one or other)).resolve() for one, other in PICTURES.findall(half)}
+        assert {picture.name for picture in shown} >= {"words.png", "check.png", "words-changed.png"}
+        for picture in shown:
+            assert picture.read_bytes().startswith(b"\x89PNG")
+            assert picture.stat().st_size < 400_000
+
+
+def test_every_shared_piece_of_words_is_explained_in_both_languages() -> None:
+    shared = {path.removeprefix("_shared/").split(".")[0] for path in shipped() if path.startswith("_shared/")}
+
+    for half in (ENGLISH, CHINESE):
+        assert shared - {"locales", "email"} <= set(re.findall(r"(?m)^\| `(\w+)` \|", half))
