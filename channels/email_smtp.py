@@ -9,11 +9,13 @@ import asyncio
 import contextlib
 import ssl
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import aiosmtplib
 
-from channels.base import ChannelError, Misconfigured, Outbound, OutcomeUnknown, Receipt, Rejected, TryLater
+from channels.base import ChannelError, HeldBack, Misconfigured, Outbound, OutcomeUnknown, Receipt, Rejected, TryLater
 from channels.bounces import return_path
 from channels.credentials import Security, SmtpCredentials
 from channels.dkim import DkimSigners
@@ -24,6 +26,9 @@ from domain.provider import MailUse
 
 #: A connection that rested longer is replaced, not probed: a dead one would cost a message its whole deadline.
 LONGEST_REST_SECONDS = 30.0
+
+#: A message that finds no connection free for so long goes back to be judged again: a pause must be felt soon.
+PLACE_WITHIN = timedelta(seconds=1)
 
 #: A relay gets this long to answer QUIT when we close.
 QUIT_SECONDS = 1.0
@@ -79,7 +84,7 @@ class SmtpEmail:
         bounce_to = return_path(self._use.bounce_address, outbound.contact_id, outbound.party_id)
         attempt = _Attempt(bounce_to or sender.address, to, _dot_stuffed(message))
         try:
-            async with asyncio.timeout(self._use.deadline.total_seconds()), self._places:
+            async with asyncio.timeout(self._use.deadline.total_seconds()), self._place():
                 await self._carry(attempt)
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise _translated(attempt.stage, error) from error
@@ -91,6 +96,19 @@ class SmtpEmail:
             with contextlib.suppress(aiosmtplib.SMTPException, TimeoutError, OSError):
                 await line.client.quit(timeout=QUIT_SECONDS)
             line.client.close()
+
+    @contextlib.asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """A connection's worth of room. Raises HeldBack when there is none soon."""
+        try:
+            async with asyncio.timeout(PLACE_WITHIN.total_seconds()):
+                await self._places.acquire()
+        except TimeoutError:
+            raise HeldBack("relay_busy", PLACE_WITHIN) from None
+        try:
+            yield
+        finally:
+            self._places.release()
 
     async def _carry(self, attempt: _Attempt) -> None:
         """The transaction on a line that has taken MAIL; the line rests afterwards, unless anything was odd."""
