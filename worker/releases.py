@@ -21,6 +21,9 @@ from policy.packs import PackBook
 
 log = structlog.get_logger()
 
+#: Releases that a process keeps compiled: taking one back should not wait for it to be compiled again.
+COMPILED_KEPT = 3
+
 #: A release that was refused is looked at again after so long: somebody may approve it.
 LOOK_AGAIN_SECONDS = 5.0
 
@@ -138,6 +141,7 @@ class LiveRelease:
         self._admit = admit
         self._before = before
         self._release: Release | None = None
+        self._compiled: dict[str, Release] = {}
         self._refused: tuple[str, float] | None = None
 
     @property
@@ -163,7 +167,10 @@ class LiveRelease:
 
     def _adopt(self, release_hash: str) -> Release:
         self._admit(release_hash)
-        release = compile_release(self._fetch(release_hash))
+        release = self._compiled.pop(release_hash, None) or compile_release(self._fetch(release_hash))
+        self._compiled[release_hash] = release
+        while len(self._compiled) > COMPILED_KEPT:
+            del self._compiled[next(iter(self._compiled))]
         if self._release is not None:
             log.info("release_adopted", release=release_hash[:12], instead_of=self._release.hash[:12])
         self._release = release
