@@ -12,13 +12,16 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from channels.base import Adapter, ChannelError, HeldBack, Outbound, OutcomeUnknown, Receipt
+from channels.base import Adapter, ChannelError, HeldBack, Outbound, OutcomeUnknown, Receipt, TryLater
 from channels.breaker import FEWEST_ANSWERS, Health, health_of
 from channels.push_tokens import is_apns_token
 from domain.channel import Channel
 
 #: How long a message that met a stopped provider waits before it is judged again. The stop itself keeps its lane still.
 STOPPED_WAIT = timedelta(seconds=30)
+
+#: How soon a message is judged again that one provider of several would not take: another may.
+FAIL_OVER_WAIT = timedelta(seconds=20)
 
 
 @dataclass(slots=True)
@@ -108,6 +111,8 @@ class Several:
             receipt = await member.adapter.send(outbound)
         except ChannelError as refusal:
             watch.refused(refusal)
+            if isinstance(refusal, TryLater) and not self._is_plain:
+                raise TryLater(refusal.code, FAIL_OVER_WAIT) from refusal
             raise
         except (Exception, asyncio.CancelledError):  # cut off, or an adapter that breaks its contract
             watch.refused(OutcomeUnknown("no answer"))

@@ -109,6 +109,8 @@ class Traffic:
             return letter
         fitting = [route for route in several if fits(route.kind, letter.outbound)]
         weights = [(route.name, self._weight(route, several, lender)) for route in fitting if self._may_use(route.name)]
+        if letter.intent.inputs["attempt"] > 1:  # who was refused once is not the one to try a provider with
+            weights = [each for each in weights if each[0] not in self._probes] or weights
         name = choose(letter.intent.contact_id, weights)
         if name is None:
             return STOPPED, STOPPED_WAIT
