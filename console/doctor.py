@@ -11,7 +11,8 @@ from config.settings import Settings
 from console.house import bundle_of
 from storage import database, health, releases
 from storage.rows import Conn
-from worker import engines
+from worker import approvals, engines
+from worker.approvals import Grounds
 from worker.releases import Release, compile_release
 from worker.wiring import credentials_of, keyring
 
@@ -169,4 +170,13 @@ def _live(conn: Conn, settings: Settings) -> Finding:
     except ValueError:
         return Finding("release", True, f"{live[:12]} is live; the folders do not hold a valid one")
     same = "as in the folders" if folder == live else f"the folders hold another one, {folder[:12]}"
-    return Finding("release", True, f"{live[:12]} is live, {same}")
+    try:
+        admission = approvals.admit(conn, live)
+    except approvals.NotApproved as error:
+        return Finding("release", False, str(error), "workers refuse it: approve it, or `duly release rollback`")
+    by = f"approved by {admission.approver}" if admission.proposer else "approved by nobody"
+    is_well = admission.grounds is not Grounds.UNAPPROVED or not settings.is_live
+    return Finding(
+        "release", is_well, f"{live[:12]} is live, {same}, {by}",
+        None if is_well else "real people are written to: register who approves (docs/releases.md)",
+    )  # fmt: skip

@@ -13,6 +13,7 @@ from typer.testing import Result
 from config import settings as configuration
 from config.files import ConfigError
 from config.settings import Settings
+from console.house import enter, live_release
 from console.signing import WhoAreYou
 from storage import database, releases
 from tests.builders import a_small_bundle
@@ -72,6 +73,8 @@ def test_three_people_change_a_greeting_and_take_it_back(office: Office):
     office.user("anna", "approver")
     office.edit(*GREETING)
 
+    with enter(configuration.load()) as spine:
+        assert live_release(spine).hash == first  # a rehearsal no longer makes live what lies in the folders
     assert "Good day" in done(duly("release", "diff"))
     told = done(duly("release", "propose", "--as", "erin", "--why", "warmer"))
     release = told.split("Release ")[1][:12]

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.request import urlopen
 from uuid import UUID
 
@@ -20,10 +21,12 @@ from storage.sealing import Keyring
 from tests.builders import TUESDAY_MORNING, MadeCustomer, a_customer, a_reminder, an_account, the_bundle
 from tests.rehearsal import Fleet, Sandbox
 from worker import approvals, backtest, dispatch, nightly
+from worker.approvals import Role
 from worker.cases import Scene
 from worker.experiments import arm_of
 from worker.releases import compile_release
 from worker.showing import Likeness, show
+from worker.signatures import load_signer, make_key
 from worker.wiring import Spine, keyring
 
 
@@ -121,6 +124,28 @@ def test_a_scheduled_release_comes_and_goes_by_itself_between_two_reminders(
     told = fleet.conn.execute("SELECT release_hash FROM contact ORDER BY intended_at").fetchall()
     assert [row[0] for row in told] == live
     assert lanes.next_moment(fleet.conn) > ends
+
+
+def test_a_worker_writes_in_approved_words_whatever_the_database_says_is_live(
+    fleet: Fleet, sandbox: Sandbox, spine: Spine, tmp_path: Path
+):
+    shipped = releases.live_hash(fleet.conn)
+    make_key(tmp_path / "olga", passphrase=None)
+    olga = load_signer("olga", tmp_path / "olga", passphrase=None)
+    approvals.register(
+        fleet.conn, "olga", full_name="Olga", roles=[Role.OPERATOR], public_key=olga.public_key, signer=olga,
+        at=TUESDAY_MORNING,
+    )  # fmt: skip
+    other = reworded(the_bundle())
+    releases.propose(fleet.conn, other, by="mallory")
+    fleet.conn.execute("ALTER TABLE release DISABLE TRIGGER release_stands")  # past all doors
+    releases.go_live(fleet.conn, other.hash, by="mallory")
+
+    somebody(fleet, 1)
+    drain_all(spine)
+
+    assert [message["text"].split()[0] for message in received(sandbox).values()] == ["Hi"]
+    assert fleet.conn.execute("SELECT release_hash FROM contact").fetchall() == [(shipped,)]
 
 
 # ------------------------------------------------------------------------------------------------ champion, challenger
