@@ -31,10 +31,11 @@ down: $(READY) ## stop what is left running: the embedded engines
 test: $(READY) browser compose-tool ## run all tests
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist worksteal
 
-check: $(READY) ## lint, formatting and types
+check: $(READY) ## lint, formatting, types and the words
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/duly templates check
 
 bench: $(PEERS) ## measure, beside what it is compared to, in one run (bench/results/latest.json); BENCH="dispatch limit" for some
 	$(BIN)/python -m bench $(BENCH)

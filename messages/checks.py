@@ -57,6 +57,16 @@ def _follow(catalogue: Catalogue, files: Mapping[str, str]) -> Iterator[Finding]
         if message.follows is not None and message.follows not in folders:
             problem, remedy = f"follows the unknown message {message.follows!r}", suggest(message.follows, folders)
             yield Finding("COPY", Severity.ERROR, f"{name}/message.toml", None, problem, remedy)
+        used = {field for key, each in catalogue.templates.items() if key[0] == name for field, _ in each.getters}
+        for field in sorted(message.fields.keys() - used - set(message.required)):
+            file, line = _place_of_field(files, name, field)
+            yield Finding("COPY", Severity.WARNING, file, line, f"{field!r} is in no words of it", "Delete the line")
+
+
+def _place_of_field(files: Mapping[str, str], message: str, field: str) -> tuple[str, int | None]:
+    file = f"{message}/message.toml"
+    lines = files.get(file, "").split("\n")
+    return file, next((number for number, line in enumerate(lines, 1) if line.startswith(field)), None)
 
 
 def check_catalogue(catalogue: Catalogue, files: Mapping[str, str]) -> Iterator[Finding]:

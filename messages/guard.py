@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from domain.ladder import Stage
 from messages.fault import CopyError
@@ -57,7 +58,15 @@ def hits(text: str, reasons: frozenset[Reason]) -> Iterator[Hit]:
 def _patterns(plain: str, reasons: frozenset[Reason]) -> Iterator[tuple[Reason, re.Pattern[str]]]:
     for word in sorted(_ENGLISH.keys() & set(_WORD.findall(plain))):
         yield from (entry for entry in _ENGLISH[word] if entry[0] in reasons)
-    yield from ((reason, pattern) for reason, pattern in _CHINESE.items() if reason in reasons)
+    if _any_of(reasons).search(plain):
+        yield from ((reason, pattern) for reason, pattern in _CHINESE.items() if reason in reasons)
+
+
+@lru_cache(maxsize=64)  # a handful of sets of reasons are ever asked for
+def _any_of(reasons: frozenset[Reason]) -> re.Pattern[str]:
+    """All Chinese phrases of these reasons as one pattern: most texts hold none of them."""
+    wanted = [pattern.pattern for reason, pattern in _CHINESE.items() if reason in reasons]
+    return re.compile("|".join(wanted) or r"(?!)")
 
 
 #: Shapes remembered per piece of copy; a lender's fleet has a handful.

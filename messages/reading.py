@@ -5,9 +5,12 @@ Goals: school grade 7 at most, sentences of 15 words on average and 25 at most; 
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_GRADE = 7.0
+#: Of one sentence among easy ones: our own limit. Shorter ones say too little for the formula.
+MAX_GRADE_OF_ONE, FEWEST_WORDS = 12.0, 5
 MAX_MEAN_WORDS, MAX_WORDS = 15, 25
 MAX_MEAN_CLAUSE, MAX_CLAUSE = 20, 40
 
@@ -20,9 +23,13 @@ _VOWELS = re.compile(r"[aeiouy]+")
 
 @dataclass(frozen=True, slots=True)
 class English:
+    """`hardest` is the grade of the hardest sentence, and `hardest_start` its first words."""
+
     grade: float
     mean_words: float
     most_words: int
+    hardest: float = 0.0
+    hardest_start: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +48,21 @@ def english(text: str) -> English:
     if not words:
         return English(0.0, 0.0, 0)
     mean = len(words) / len(sentences)
+    long_enough = [sentence for sentence in sentences if len(sentence) >= FEWEST_WORDS]
+    hardest = max(long_enough, key=_grade, default=words[:1])
+    return English(
+        grade=_grade(words, mean),
+        mean_words=round(mean, 1),
+        most_words=max(map(len, sentences)),
+        hardest=_grade(hardest) if long_enough else 0.0,
+        hardest_start=" ".join(hardest[:3]),
+    )
+
+
+def _grade(words: Sequence[str], words_a_sentence: float | None = None) -> float:
+    """Flesch-Kincaid (Kincaid et al., 1975); of one sentence unless the mean length of several is given."""
     syllables = sum(map(_syllables, words)) / len(words)
-    grade = 0.39 * mean + 11.8 * syllables - 15.59  # Kincaid et al., 1975
-    return English(round(grade, 1), round(mean, 1), max(map(len, sentences)))
+    return round(0.39 * (words_a_sentence or len(words)) + 11.8 * syllables - 15.59, 1)
 
 
 def _syllables(word: str) -> int:

@@ -80,7 +80,7 @@ class Look:
     def said(self, reason: Reason) -> Iterator[Hit]:
         """The listed phrases in the body; the lists are gone through once."""
         if "hits" not in self.written:
-            self.written["hits"] = tuple(hits(self.body, frozenset(Reason)))
+            self.written["hits"] = tuple(hits(self.body, _SAID))
         return (hit for hit in self.written["hits"] if hit.reason is reason)
 
     def prose(self) -> str:
@@ -89,6 +89,10 @@ class Look:
         for name in ("pay_url", "help_url", "help_phone", "help_hours", "amount", "due_on", "as_of", "brand", "name"):
             text = text.replace(self.value(name), " ") if self.value(name) else text
         return text
+
+
+#: What a body is asked for; that it is about a debt is no secret in it.
+_SAID = frozenset(Reason) - {Reason.PRIVACY}
 
 
 def _error(rule: str, problem: str, suggestion: str, needle: str = "") -> Found:
@@ -292,6 +296,9 @@ def _english_reading(look: Look) -> Iterator[Found]:
         yield _warning(
             "C16", f"reads at school grade {read.grade}", "Use shorter words and sentences (grade 7 or less)"
         )
+    elif read.hardest > reading.MAX_GRADE_OF_ONE:
+        problem = f"one sentence reads at school grade {read.hardest}"
+        yield _warning("C16", problem, "Take it apart, and use shorter words", read.hardest_start)
     if read.mean_words > reading.MAX_MEAN_WORDS or read.most_words > reading.MAX_WORDS:
         problem = f"sentences of {read.mean_words} words on average, {read.most_words} at most"
         yield _warning("C16", problem, "Keep to 15 on average and 25 at most")

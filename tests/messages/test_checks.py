@@ -16,7 +16,13 @@ def test_our_own_copy_has_nothing_to_change() -> None:
 
 
 def test_the_small_folder_of_these_tests_is_sound_but_for_its_missing_locales() -> None:
-    assert {finding.rule for finding in check(with_sms(GOOD_EN))} == {"LOCALE"}
+    findings = check(with_sms(GOOD_EN))
+
+    assert {finding.rule for finding in findings} == {"LOCALE", "COPY"}
+    assert {f.problem for f in findings if f.rule == "COPY"} == {
+        "'debts' is in no words of it",
+        "'help_url' is in no words of it",
+    }
 
 
 def test_a_finding_names_the_line_of_its_words_in_the_file_that_holds_them() -> None:

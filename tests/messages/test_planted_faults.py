@@ -91,7 +91,7 @@ WARNINGS = [
         "C16",
         MAIL,
         "It is easy to miss a date",
-        "Inadvertently overlooking contractual obligations is unremarkable. " * 4,
+        "Inadvertently overlooking contractual obligations is unremarkable",
     ),
     ("C16", "first_notice/email.zh-Hans.txt", "日子很容易记错，", "日子很容易记错" + "而且很多人都会这样" * 5 + "，"),
     ("C16", HANS, ARRIVED, "迄未到账，甚憾，殊觉龃龉"),
@@ -189,7 +189,7 @@ def test_a_text_does_what_its_purpose_says_and_is_no_reminder_in_disguise(purpos
         files["first_notice/message.toml"] = "\n".join(declared).replace('"reminder"', f'"{purpose}"')
         return {finding.rule for finding in check(files)}
 
-    assert found(words) == {"LOCALE"}
+    assert found(words) <= {"LOCALE", "COPY"}, "languages and fields that this one text does without"
     assert "PURPOSE" in found(words.replace(honest, smuggled or "Have a nice day."))
 
 
