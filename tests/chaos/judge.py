@@ -116,8 +116,8 @@ class Judge:
             name: conn.execute(query, {"parties": parties}).fetchone()[0]  # type: ignore[index]
             for name, query in QUESTIONS.items()
         }
-        everyone = {one.contact for one in self._arrivals}
         said = conn.execute(SAID_SENT, {"parties": parties}).fetchall()
+        everyone = {one.contact for one in self.arrivals()}  # should things still move, the log runs ahead
         never = [contact for (contact,) in said if contact not in everyone]
         finding.uncertain = finding.states["uncertain"]
         finding.lost = counts["due and in no end state"] + len(never)

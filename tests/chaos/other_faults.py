@@ -92,8 +92,12 @@ def crowd(trial: Trial) -> Script:
         subprocess.Popen([sys.executable, "-m", "tests.chaos.crowd", "6", str(10 * number)], env=environment, cwd=HOUSE)
         for number in range(10)
     ]
-    yield lambda: all(process.poll() is not None for process in processes)
-    codes = [process.returncode for process in processes]
+    try:
+        yield lambda: all(process.poll() is not None for process in processes)
+    finally:
+        for process in processes:
+            process.kill()
+    codes = [process.wait() for process in processes]
     trial.expect(lambda: f"a process of the crowd ended with {max(codes)}" if any(codes) else None)
 
 

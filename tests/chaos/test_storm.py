@@ -18,7 +18,7 @@ from tests.chaos.matrix import FAULTS
 from tests.chaos.rounds import Fault, Outcome, play
 from tests.conftest import roomy_memory
 
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(170)]
+pytestmark = [pytest.mark.fleet, pytest.mark.timeout(600)]
 
 #: Light, so that a slow and busy machine keeps up with it.
 LOAD_PER_SECOND = 20
