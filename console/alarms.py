@@ -194,7 +194,8 @@ def _breakers(pulse: Pulse) -> Iterator[Alarm]:
             Colour.RED if is_red else Colour.AMBER, f"provider {breaker.provider} ({breaker.channel})",
             f"its breaker is {breaker.state} since {span(breaker.lasts)}{why}"
             + (", and nobody else carries the channel" if breaker.channel_stopped else ""),
-            "correct our credentials, then duly doctor" if breaker.state == "misconfigured"
+            f"correct our credentials and restart the workers, or `duly providers reset {breaker.provider}`"
+            if breaker.state == "misconfigured"
             else "it is tried again by itself; see the provider's status page",
         )  # fmt: skip
 

@@ -17,6 +17,7 @@ from config.settings import BadSettings, Settings
 from console import demonstration, filing, running
 from console.auditing import audit_command
 from console.calling import calls_app
+from console.carriers import providers_app
 from console.doctor import Finding, examine
 from console.explaining import explain_command
 from console.fleet import FleetFailed, end_fleet
@@ -66,6 +67,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(calls_app, name="calls")
+app.add_typer(providers_app, name="providers")
 app.add_typer(release_app, name="release")
 app.add_typer(users_app, name="users")
 app.add_typer(policies_app, name="policies")
