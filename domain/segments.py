@@ -4,6 +4,7 @@ Numbers: 140 octets a segment; 160 septets or 70 UTF-16 units alone; a 6-octet h
 (3GPP TS 23.038 and 23.040; mainland China routes: Aliyun and Huawei Cloud SMS documentation, read 2026).
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,7 +39,8 @@ _BASIC = frozenset(
 )
 #: Its extension table (section 6.2.1.1): each costs an escape and a septet, which must not be split.
 _EXTENSION = frozenset("\f^{}\\[~]|€")
-_GSM7 = _BASIC | _EXTENSION
+_ESCAPED = re.compile(f"[{re.escape(''.join(sorted(_EXTENSION)))}]")
+_OUTSIDE = re.compile(f"[^{re.escape(''.join(sorted(_BASIC | _EXTENSION)))}]")
 
 _GSM7_ALONE, _GSM7_SPLIT = 160, 153
 _UCS2_ALONE, _UCS2_SPLIT = 70, 67
@@ -46,7 +48,7 @@ _UCS2_ALONE, _UCS2_SPLIT = 70, 67
 
 def fits_gsm7(text: str) -> bool:
     """Whether every character is in the GSM 7-bit alphabet or its extension table."""
-    return _GSM7.issuperset(text)
+    return _OUTSIDE.search(text) is None
 
 
 def count(text: str, route: Route = Route.AUTO) -> Segments:
@@ -57,7 +59,7 @@ def count(text: str, route: Route = Route.AUTO) -> Segments:
 
 
 def _count_gsm7(text: str) -> Segments:
-    units = len(text) + sum(map(text.count, _EXTENSION))
+    units = len(text) + len(_ESCAPED.findall(text))
     if units <= _GSM7_ALONE:
         return Segments(Encoding.GSM7, units, 1)
     if units == len(text):
@@ -66,7 +68,7 @@ def _count_gsm7(text: str) -> Segments:
 
 
 def _count_ucs2(text: str) -> Segments:
-    units = sum(2 if c > "\uffff" else 1 for c in text)
+    units = len(text.encode("utf-16-le", "surrogatepass")) // 2
     if units <= _UCS2_ALONE:
         return Segments(Encoding.UCS2, units, 1)
     if units == len(text):
