@@ -1,0 +1,146 @@
+"""Alarms: nothing when all is well, each red or amber thing named with what to do, the worst first."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from console.alarms import Alarm, Colour, alarms
+from console.pulse import Pulse
+from storage.standing import Breaker, Database, LaneLag, Standing
+from storage.tallies import Process
+from tests.builders import TUESDAY_MORNING
+from worker.broker import Broker
+from worker.metrics import REFUSED, SENDS, series_of
+
+NOW = TUESDAY_MORNING
+LIVE, OLD = "a" * 64, "b" * 64
+
+STANDING = Standing(
+    business_now=NOW, stepped_at=None, release_hash=LIVE, paused=[], lanes=[], planned=0, open_batches=0,
+    oldest_lease=None, overdue_leases=0, overdue_for=None, uncertain=0, uncertain_today=0, inbox_waiting=0,
+    inbox_waits=None, inbox_early=0, suspects=0, call_tasks=[], breakers=[],
+    partitions_until=NOW + timedelta(days=90), jobs_late=None,
+)  # fmt: skip
+DATABASE = Database(
+    version="18", schema="0001", is_standby=False, connections=9, max_connections=100, waiting_for_locks=0,
+    longest_transaction=None, replicas=0, replay_lag=None, size_bytes=1, dead_rows=0, rows=0, fsync="on",
+    synchronous_commit="on",
+)  # fmt: skip
+BROKER = Broker("valkey", is_up=True)
+WORKER = Process("worker@h:1", "worker", NOW, timedelta(seconds=3), LIVE, 1)
+WELL = Pulse(STANDING, DATABASE, BROKER, (WORKER,), {}, {})
+
+
+def late(seconds: float, lender: str = "lantern") -> LaneLag:
+    return LaneLag(lender, "sms", NOW, timedelta(seconds=seconds), 7)
+
+
+def stands(**changes: Any) -> Pulse:
+    return replace(WELL, standing=STANDING._replace(**changes))
+
+
+def database(**changes: Any) -> Pulse:
+    return replace(WELL, database=DATABASE._replace(**changes))
+
+
+def answers(**results: int) -> Pulse:
+    return replace(WELL, recent={series_of(SENDS, ("twilio", "sms", name)): n for name, n in results.items()})
+
+
+def breaker(state: str, *, stopped: bool = False) -> Pulse:
+    return stands(breakers=[Breaker("twilio", "sms", state, timedelta(minutes=3), 10, 100, "20429", stopped)])
+
+
+RED = {
+    "lag": stands(lanes=[late(61)]),
+    "workers": replace(stands(lanes=[late(11)]), processes=()),
+    "leases": stands(overdue_leases=1, overdue_for=timedelta(seconds=31)),
+    "inbox": stands(inbox_waiting=1, inbox_waits=timedelta(seconds=61)),
+    "release": stands(release_hash=None, lanes=[late(11)]),
+    "partitions": stands(partitions_until=NOW + timedelta(days=6)),
+    "provider twilio (sms), misconfigured": answers(accepted=900, misconfigured=1),
+    "provider twilio (sms), refuses": answers(accepted=9, later=11),
+    "provider twilio (sms), breaker": breaker("misconfigured"),
+    "provider twilio (sms), channel": breaker("open", stopped=True),
+    "database, standby": database(is_standby=True),
+    "database, forgets": database(synchronous_commit="off"),
+    "database, full": database(connections=91),
+    "broker, down": replace(WELL, broker=replace(BROKER, is_up=False, trouble="ConnectionError")),
+    "broker, memory": replace(WELL, broker=replace(BROKER, memory_bytes=95, most_memory_bytes=100)),
+}
+
+AMBER = {
+    "lag": stands(lanes=[late(11)]),
+    "release, held back": replace(WELL, processes=(WORKER, WORKER._replace(name="x", release_hash=OLD))),
+    "release, none": stands(release_hash=None),
+    "uncertain": stands(uncertain_today=1),
+    "inbox": stands(inbox_waiting=1, inbox_waits=timedelta(seconds=11)),
+    "nightly jobs": stands(jobs_late=timedelta(hours=2)),
+    "partitions": stands(partitions_until=NOW + timedelta(days=20)),
+    "paused": stands(paused=[("lantern", "a storm")]),
+    "suspects": stands(suspects=2),
+    "provider twilio (sms), falters": answers(accepted=80, later=20),
+    "provider twilio (sms), breaker": breaker("half_open"),
+    "database, fills": database(connections=80),
+    "database, replica": database(replay_lag=timedelta(seconds=31)),
+    "database, transaction": database(longest_transaction=timedelta(minutes=11)),
+    "database, bloat": database(rows=100_000, dead_rows=100_001),
+    "broker, queue": replace(WELL, broker=replace(BROKER, queues={"sms": 10_000})),
+    "broker, refused": replace(WELL, recent={series_of(REFUSED, ("not JSON",)): 3}),
+}
+
+#: What looks alarming and is not.
+CALM = {
+    "a late lender who is paused": stands(lanes=[late(900)], paused=[("lantern", "x")]),
+    "everything paused": stands(lanes=[late(900)], paused=[("*", "x")]),
+    "a lease just over": stands(overdue_leases=1, overdue_for=timedelta(seconds=4)),
+    "few attempts": answers(accepted=1, later=18),
+    "addresses that are no good": answers(accepted=20, rejected=80),
+    "a small table full of dead rows": database(rows=10, dead_rows=99_999),
+    "no worker and nothing due": replace(WELL, processes=()),
+    "a worker before its first batch": replace(WELL, processes=(WORKER._replace(release_hash=None),)),
+    "the last process of an old release, gone silent": replace(
+        WELL, processes=(WORKER, WORKER._replace(release_hash=OLD, silent_for=timedelta(minutes=2)))
+    ),
+    "a closed breaker": breaker("closed"),
+}
+
+
+def colours(found: list[Alarm], subject: str) -> set[Colour]:
+    return {alarm.colour for alarm in found if alarm.subject == subject.partition(",")[0]}
+
+
+def test_nothing_is_said_when_all_is_well() -> None:
+    assert alarms(WELL) == []
+
+
+@pytest.mark.parametrize("case", RED)
+def test_what_must_be_acted_on_now_is_red(case: str) -> None:
+    assert Colour.RED in colours(alarms(RED[case]), case)
+
+
+@pytest.mark.parametrize("case", AMBER)
+def test_what_must_be_looked_at_today_is_amber_and_nothing_is_red(case: str) -> None:
+    found = alarms(AMBER[case])
+
+    assert colours(found, case) == {Colour.AMBER}
+    assert {alarm.colour for alarm in found} == {Colour.AMBER}
+
+
+@pytest.mark.parametrize("case", CALM)
+def test_what_only_looks_alarming_raises_nothing_but_a_pause(case: str) -> None:
+    assert {alarm.subject for alarm in alarms(CALM[case])} <= {"paused"}
+
+
+def test_the_worst_comes_first_and_everything_says_what_to_do() -> None:
+    pulse = replace(
+        stands(lanes=[late(61)], suspects=1, paused=[("northbank", "x")]), broker=replace(BROKER, is_up=False)
+    )
+
+    found = alarms(pulse)
+
+    assert [alarm.colour for alarm in found] == sorted((a.colour for a in found), key=lambda c: c is not Colour.RED)
+    assert len(found) == 4
+    assert all(alarm.seen and alarm.remedy for alarm in found)
