@@ -14,7 +14,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from bench import dispatch, fleet, growth, latency, limit, memory, policy, rendering, senders, soak, stages
+from bench import dispatch, fleet, growth, latency, limit, memory, policy, receipts, rendering, senders, soak, stages
 from bench.results import Figure, figure_from, save, show
 from bench.rig import end_on_signals, screen
 
@@ -27,6 +27,7 @@ BENCHES: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "fleet": fleet.run,
     "memory": memory.run_short,
     "senders": lambda: [_figure(row) for row in senders.run()[1]],
+    "receipts": receipts.run,
     "rendering": lambda: [_figure({**row, "at_most": True}) for row in rendering.rows()],
     "policy": policy.run,
 }
