@@ -44,8 +44,8 @@ STAGES: Sequence[tuple[str, str, str]] = (
     ("domain/ladder.py", "", "plan"),
     ("storage/intents.py", "plan", "plan"),
     ("storage/intents.py", "", "intend"),
-    ("storage/waves.py", "stamp", "stamp"),
-    ("storage/waves.py", "", "record"),
+    # One turn records the wave before and stamps the next in a pipeline: what it waits for cannot be told apart.
+    ("storage/waves.py", "", "record, stamp"),
     ("worker/sending.py", "", "send"),
     ("channels/", "", "send"),
     ("worker/loop.py", "", "send"),
