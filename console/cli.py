@@ -24,7 +24,7 @@ from console.fleet import FleetFailed, end_fleet
 from console.holding import hold_command, holds_command, release_hold_command
 from console.house import NoRelease, enter
 from console.judging import judge_command, policies_app, zones_command
-from console.open_questions import uncertain_command
+from console.open_questions import poisonous_command, uncertain_command
 from console.output import fail, print_json
 from console.releasing import release_app
 from console.sandboxing import sandbox_app
@@ -78,6 +78,7 @@ app.command("explain")(explain_command)
 app.command("show")(show_command)
 app.command("status")(status_command)
 app.command("uncertain")(uncertain_command)
+app.command("poisonous")(poisonous_command)
 app.command("hold")(hold_command)
 app.command("holds")(holds_command)
 app.command("release-hold")(release_hold_command)

@@ -5,7 +5,7 @@ their own: a transaction that is rolled back takes its traces with it.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from storage.rows import Conn, transpose
@@ -46,7 +46,7 @@ def take_up(
             ON CONFLICT (worker) DO UPDATE SET lane = excluded.lane, parties = excluded.parties,
                 lease_until = excluded.lease_until, of_server = excluded.of_server
         )
-        SELECT party_id, losses, clock_timestamp() - last_at FROM suspect WHERE party_id = ANY(%b)
+        SELECT party_id, losses, clock_timestamp() - last_at FROM suspect WHERE party_id = ANY(%b) AND losses > 0
         """,
         (worker, place, pid, lane, list(parties), lease, list(parties)),
     ).fetchall()
@@ -136,7 +136,8 @@ def put_off(conn: Conn, reminders: Sequence[tuple[int, int]], *, wait: timedelta
 def end_poisonous(conn: Conn) -> list[tuple[int, int]]:
     """End what nobody survives: reminders (party, reminder) of parties that were lost too often, also alone.
 
-    Only while others are served: where every batch fails the fault is ours, and nobody is ended for it.
+    Only while others are served: where every batch fails the fault is ours, and nobody is ended for it. Why it was is
+    kept, and the account's next step is decided about like anybody's.
     """
     return conn.execute(
         """
@@ -150,13 +151,43 @@ def end_poisonous(conn: Conn) -> list[tuple[int, int]]:
             FROM guilty g
             WHERE r.party_id = g.party_id AND r.state = 'planned' AND (r.due_at <= business_now() OR r.reason = %s)
             RETURNING r.party_id, r.reminder_id
-        ), freed AS (
-            DELETE FROM suspect s USING guilty g WHERE s.party_id = g.party_id
+        ), sentenced AS (
+            UPDATE suspect s SET losses = 0, losses_alone = 0, last_at = clock_timestamp()
+            FROM guilty g WHERE s.party_id = g.party_id
         )
         SELECT party_id, reminder_id FROM ended ORDER BY party_id, reminder_id
         """,
         (LOSSES_TO_END, LOSSES_ALONE_TO_END, POISONOUS, STUMBLED),
     ).fetchall()
+
+
+class Stuck(NamedTuple):
+    """An account that nobody could decide about, for people; nothing personal. `state` is ended or suspect."""
+
+    lender_id: str
+    account_ref: str
+    step: str
+    state: str
+    losses: int
+    why: str | None
+    at: datetime
+
+
+def stuck(conn: Conn, *, limit: int) -> list[Stuck]:
+    """Reminders that ended as poisonous, and those of parties under suspicion; the latest first."""
+    rows = conn.execute(
+        """
+        SELECT r.lender_id, a.external_ref, r.step, CASE r.state WHEN 'failed' THEN 'ended' ELSE 'suspect' END,
+               coalesce(s.losses, 0), s.why, coalesce(s.last_at, r.ended_at)
+        FROM reminder r
+        JOIN account a ON a.party_id = r.party_id AND a.account_id = r.account_id
+        LEFT JOIN suspect s ON s.party_id = r.party_id
+        WHERE r.state = 'failed' AND r.reason = %s OR r.state = 'planned' AND s.losses > 0
+        ORDER BY 7 DESC, 2 LIMIT %s
+        """,
+        (POISONOUS, limit),
+    ).fetchall()
+    return [Stuck._make(row) for row in rows]
 
 
 def forget_old(conn: Conn) -> int:

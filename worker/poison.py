@@ -5,6 +5,7 @@ suspect: decided about again in ever smaller company, in the end alone, so that 
 Who is lost thrice, alone too, ends as failed, with the reason `poisonous`.
 """
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -88,7 +89,8 @@ class Watch:
     def failed(self, error: Exception) -> None:
         """Deciding failed for the batch as a whole: everybody in it is suspect. Raises the error if that is not why."""
         if not self._parties or self._is_decided or isinstance(error, NOT_THEIR_FAULT):
-            self.put_down()
+            with contextlib.suppress(*NOT_THEIR_FAULT):  # if the note stays, its lease ends it
+                self.put_down()
             raise error
         log.error("batch_failed", why=_kind_and_place(error), parties=len(self._parties))
         suspects.lose(self._connection, [self._name], why=_kind_and_place(error))

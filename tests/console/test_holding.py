@@ -99,3 +99,14 @@ def test_what_is_uncertain_is_listed_without_anything_personal(conn: psycopg.Con
     assert (shown["account_ref"], shown["channel"], shown["code"], shown["asked"]) == ("A1-1", "email", "drop", 0)
     assert shown["age"] >= 3 * 3600
     assert "3 h" in duly("uncertain").stdout
+
+
+def test_who_cannot_be_decided_about_is_listed_with_why(conn: psycopg.Connection) -> None:
+    assert "Nobody" in duly("poisonous").stdout
+    conn.execute("INSERT INTO suspect (party_id, losses, why) SELECT party_id, 2, 'process_died' FROM party")
+
+    (shown,) = plain(duly("poisonous", "--json"))["poisonous"]
+    assert (shown["account_ref"], shown["state"], shown["losses"], shown["why"]) == (
+        "A1-1", "suspect", 2, "process_died",
+    )  # fmt: skip
+    assert "suspect" in duly("poisonous").stdout

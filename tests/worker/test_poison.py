@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from domain.channel import Channel
 from domain.lane import Lane
-from storage import lanes
+from storage import lanes, suspects
 from storage.suspects import Suspect
 from tests.builders import MadeCustomer, a_customer, a_reminder, an_account
 from tests.rehearsal import Fleet, Sandbox, fleet, sandbox
@@ -103,7 +103,10 @@ def test_somebody_who_cannot_even_be_read_is_found_out_among_the_others(
 
     assert first_notices(fleet, poison) == ("failed", "poisonous", {"sent"})
     assert sandbox.accepted() == OTHERS
-    assert fleet.conn.execute("SELECT count(*) FROM suspect").fetchone() == (0,)
+    assert fleet.conn.execute("SELECT party_id, losses FROM suspect").fetchall() == [(poison.party_id, 0)]
+    (told,) = suspects.stuck(fleet.conn, limit=9)
+    assert (told.account_ref, told.step, told.state) == ("A0-1", "first_notice", "ended")
+    assert told.why.startswith("DataError in ")
 
 
 def test_whom_a_dead_process_had_in_hand_is_suspect_at_once_and_free_again_after_one_that_lives(
