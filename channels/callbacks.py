@@ -3,7 +3,7 @@
 import hmac
 import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 from twilio.request_validator import HMAC_SHA1, RequestValidator
@@ -35,8 +35,7 @@ STATUSES: Mapping[str, EventKind] = {
 }
 
 _SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_PARTY = re.compile(r"[0-9]{1,19}")
+_NAMED = re.compile(r"\?contact=([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})&party=([0-9]{1,19})\Z")
 _CODE = re.compile(r"[0-9]{1,6}")
 
 
@@ -47,7 +46,7 @@ def parse_twilio_status(raw: RawCallback, *, auth_token: str, algorithm: str = H
     our settings say of this endpoint; the request's own word for it is not asked.
     """
     fields = _signed_fields(raw, auth_token, algorithm)
-    query = dict(parse_qsl(urlsplit(raw.url).query, max_num_fields=MOST_FIELDS))
+    contact, party = _named_in(raw.url)
     status = fields.get("MessageStatus", "")
     kind = STATUSES.get(status)
     if kind is None:
@@ -57,8 +56,8 @@ def parse_twilio_status(raw: RawCallback, *, auth_token: str, algorithm: str = H
     means = meaning(int(_matching(_CODE, code, "ErrorCode"))) if code else None
     is_failure = kind is EventKind.UNDELIVERED
     return ProviderEvent(
-        contact_id=UUID(_matching(_UUID, query.get("contact", ""), "contact")),
-        party_id=int(_matching(_PARTY, query.get("party", ""), "party")),
+        contact_id=contact,
+        party_id=party,
         kind=kind,
         provider="twilio",
         provider_ref=sid,
@@ -67,6 +66,14 @@ def parse_twilio_status(raw: RawCallback, *, auth_token: str, algorithm: str = H
         retire_address=is_failure and means is not None and means.retire_address,
         opted_out=is_failure and means is not None and means.opted_out,
     )
+
+
+def _named_in(url: str) -> tuple[UUID, int]:
+    """Contact and party, which the URL ends with as we wrote it when sending."""
+    found = _NAMED.search(url)
+    if found is None:
+        raise BadCallback("contact or party is missing or misshapen")
+    return UUID(found.group(1)), int(found.group(2))
 
 
 def parse_twilio_inbound(raw: RawCallback, *, auth_token: str, algorithm: str = HMAC_SHA1) -> InboundMessage:

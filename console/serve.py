@@ -25,6 +25,8 @@ def main() -> None:
             log_config=None,
             access_log=False,  # URLs carry contact ids
             limit_concurrency=MOST_AT_ONCE,
+            proxy_headers=settings.public_url is None,  # a known public address needs no word of a proxy
+            server_header=False,
             timeout_graceful_shutdown=10,
         )
     )
