@@ -136,6 +136,10 @@ class BadCallback(Exception):
     """A callback that is forged, misshapen or oversized: refused and counted, never stored."""
 
 
+class BadSignature(BadCallback):
+    """A callback that somebody else signed, or another account of ours."""
+
+
 class Adapter(Protocol):
     """One provider of one channel. Built on the event loop that it lives on; `send` may be called concurrently.
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from twilio.request_validator import HMAC_SHA1, RequestValidator
 
-from channels.base import BadCallback, InboundMessage, ProviderEvent, RawCallback
+from channels.base import BadCallback, BadSignature, InboundMessage, ProviderEvent, RawCallback
 from channels.twilio_errors import meaning
 from domain.channel import Channel
 from domain.contact import EventKind
@@ -111,7 +111,7 @@ def _signed_fields(raw: RawCallback, auth_token: str, algorithm: str) -> dict[st
     except ValueError as error:  # a port that is no number, and the like
         raise BadCallback("not a url") from error
     if not is_good:
-        raise BadCallback("signature does not fit")
+        raise BadSignature("signature does not fit")
     return fields
 
 

@@ -7,6 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import unquote, urlsplit
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -72,6 +73,7 @@ def create_app(settings: Settings, engines: Engines) -> Callbacks:
         twilio_token=_twilio_token(settings),
         twilio_algorithm=f"HMAC_{settings.twilio_webhook_algorithm.upper()}",
         public_url=settings.public_url,
+        other_twilio_tokens=_other_twilio_tokens(settings),
         report_secret=secret.get_secret_value() if secret else None,
         refused=refused,
     )
@@ -83,6 +85,12 @@ def _may_scrape(settings: Settings, authorization: str) -> bool:
         return True
     wanted = f"Bearer {settings.metrics_token.get_secret_value()}"
     return hmac.compare_digest(authorization.encode(), wanted.encode())
+
+
+def _other_twilio_tokens(settings: Settings) -> list[str]:
+    """What signs the callbacks of further accounts (DULY_PROVIDER_URLS)."""
+    given = [urlsplit(url) for url in settings.urls_by_provider.values()]
+    return [unquote(parts.password) for parts in given if parts.scheme == "twilio" and parts.password]
 
 
 def _twilio_token(settings: Settings) -> str | None:

@@ -8,14 +8,15 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 from twilio.request_validator import HMAC_SHA1
 
-from channels.base import BadCallback, InboundMessage, ProviderEvent, RawCallback
+from channels.base import BadCallback, BadSignature, InboundMessage, ProviderEvent, RawCallback
 from channels.callbacks import parse_twilio_inbound, parse_twilio_status
 from channels.reports import parse_report
 from console.intake import Intake, StorageDown
@@ -27,6 +28,7 @@ from worker.metrics import CALLBACKS_REFUSED, TALLY
 
 log = structlog.get_logger()
 
+Said = TypeVar("Said")
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -86,12 +88,13 @@ class Callbacks:
         public_url: str | None,
         report_secret: str | None,
         refused: Counter[str],
+        other_twilio_tokens: Sequence[str] = (),
     ) -> None:
         self.intake: Intake | None = None
         self.refused = refused
         self._behind = behind
         self._keyring = keyring
-        self._twilio_token = twilio_token
+        self._twilio_tokens = (*((twilio_token,) if twilio_token else ()), *other_twilio_tokens)
         self._twilio_algorithm = twilio_algorithm
         self._public_url = public_url.rstrip("/") if public_url else None
         self._report_secret = report_secret
@@ -147,11 +150,15 @@ class Callbacks:
         return f"{base}{path}?{query}" if query else f"{base}{path}"
 
     def _status(self, raw: RawCallback) -> list[Arrival]:
-        event = parse_twilio_status(raw, auth_token=self._token(), algorithm=self._twilio_algorithm)
+        event = self._signed(
+            lambda token: parse_twilio_status(raw, auth_token=token, algorithm=self._twilio_algorithm)
+        )
         return [sealed_event(self._keyring, event)]
 
     def _inbound(self, raw: RawCallback) -> list[Arrival]:
-        message = parse_twilio_inbound(raw, auth_token=self._token(), algorithm=self._twilio_algorithm)
+        message = self._signed(
+            lambda token: parse_twilio_inbound(raw, auth_token=token, algorithm=self._twilio_algorithm)
+        )
         return [sealed_message(self._keyring, message)]
 
     def _report(self, channel: Channel, raw: RawCallback) -> list[Arrival]:
@@ -164,10 +171,14 @@ class Callbacks:
             return sealed_event(self._keyring, said)
         return sealed_message(self._keyring, said)
 
-    def _token(self) -> str:
-        if self._twilio_token is None:
+    def _signed(self, read: Callable[[str], Said]) -> Said:
+        """What was said, by whichever of our accounts. Raises BadCallback."""
+        if not self._twilio_tokens:
             raise BadCallback("no signature can be checked: DULY_TWILIO_AUTH_TOKEN is not set")
-        return self._twilio_token
+        for token in self._twilio_tokens[:-1]:
+            with suppress(BadSignature):
+                return read(token)
+        return read(self._twilio_tokens[-1])
 
     def _refuse(self, route: _Route, why: str, status: int) -> _Answer:
         self.refused[f"{route.source}: {why}"] += 1
