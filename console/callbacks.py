@@ -150,9 +150,7 @@ class Callbacks:
         return f"{base}{path}?{query}" if query else f"{base}{path}"
 
     def _status(self, raw: RawCallback) -> list[Arrival]:
-        event = self._signed(
-            lambda token: parse_twilio_status(raw, auth_token=token, algorithm=self._twilio_algorithm)
-        )
+        event = self._signed(lambda token: parse_twilio_status(raw, auth_token=token, algorithm=self._twilio_algorithm))
         return [sealed_event(self._keyring, event)]
 
     def _inbound(self, raw: RawCallback) -> list[Arrival]:
