@@ -101,6 +101,15 @@ def test_nobody_approves_their_own_proposal_not_even_past_our_code(house: House)
     assert house.live() == house.shipped.hash
 
 
+def test_two_signatures_of_one_person_are_not_two_persons_even_where_the_database_was_made_to_take_them(house: House):
+    release = house.proposed()
+    house.conn.execute("ALTER TABLE release_approval DROP CONSTRAINT release_approval_check")
+    releases.approve(house.conn, release, "erin", house.erin.sign("approved", release, at=NOW), why="")
+
+    with pytest.raises(NotApproved, match="nobody but its proposer"):
+        approvals.go_live(house.conn, release, house.olga, at=NOW)
+
+
 @pytest.mark.parametrize(
     ("who", "step", "says"),
     [("olga", "propose", "takes editor"), ("erin", "go_live", "takes operator"), ("olga", "approve", "takes approver")],
@@ -285,8 +294,10 @@ def test_an_expiry_leaves_alone_what_another_release_has_replaced(house: House):
     first, second = house.approved(1), house.approved(2)
     approvals.go_live(house.conn, first, house.olga, at=NOW, until=NOW + timedelta(days=1))
     approvals.go_live(house.conn, second, house.olga, at=NOW)
+    assert switches.waiting(house.conn) == []
+    switches.plan(house.conn, "expire", first, NOW, until=None, by="olga")  # one that was not taken back with it
 
-    approvals.run_switches(house.conn, NOW + timedelta(days=1))
+    assert approvals.run_switches(house.conn, NOW + timedelta(days=1)) == 1
 
     assert house.live() == second
 
