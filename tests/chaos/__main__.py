@@ -21,7 +21,7 @@ from tests.builders import HOUSE
 from tests.chaos.arena import Arena
 from tests.chaos.judge import Judge
 from tests.chaos.matrix import FAULTS
-from tests.chaos.report import lines_of, summary, table, write
+from tests.chaos.report import as_rounds, lines_of, summary, table, write
 from tests.chaos.rounds import Fault, Outcome, play
 
 RESULTS = HOUSE / "build" / "chaos"
@@ -58,8 +58,10 @@ def main() -> int:
         shutil.rmtree(home)
     else:
         say(f"the fleet's logs and data are in {home}")
-    say(f"\n{table(lines_of(outcomes))}\n\nSeed {seed}. {summary(outcomes)}.")
-    say(f"Written to {write(RESULTS, 'storm' if options.minutes else 'matrix', outcomes, seed=seed)}")
+    rounds = as_rounds(outcomes)
+    name = f"{'storm' if options.minutes else 'matrix'}-{seed}"
+    say(f"\n{table(lines_of(rounds))}\n\nSeed {seed}. {summary(rounds)}.")
+    say(f"Written to {write(RESULTS, name, rounds, seed=seed)}")
     return 0 if is_sound else 1
 
 

@@ -1,10 +1,15 @@
-"""The table: fault x place, how often, what arrived, what the ledger has, and how long it took to be well again."""
+"""The table: fault x place, how often, what arrived, what the ledger has, and how long it took to be well again.
+
+`python -m tests.chaos.report build/chaos/*.json` puts several runs together.
+"""
 
 import json
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from tests.chaos.rounds import Outcome
 
@@ -27,25 +32,44 @@ class Line:
     lost: int = 0
     recovered: list[float] = field(default_factory=list)
     quiet: list[float] = field(default_factory=list)
-    violations: list[str] = field(default_factory=list)
 
 
-def lines_of(outcomes: Iterable[Outcome]) -> list[Line]:
+def lines_of(rounds: Iterable[Mapping[str, Any]]) -> list[Line]:
+    """One line for each fault, in the order in which they first came."""
     lines: dict[str, Line] = {}
-    for outcome in outcomes:
-        for fault in outcome.faults:
-            line = lines.setdefault(str(fault), Line(fault.name, fault.place))
-            finding = outcome.finding
+    for one in rounds:
+        for fault in one["faults"]:
+            name, _, place = fault.partition(" | ")
+            line = lines.setdefault(fault, Line(name, place))
             line.runs += 1
-            line.arrived += finding.arrived
-            line.ledger += finding.ledger
-            line.uncertain += finding.uncertain
-            line.twice += finding.twice
-            line.lost += finding.lost
-            line.violations += finding.violations
-            line.recovered += [outcome.recovered_seconds] if outcome.recovered_seconds is not None else []
-            line.quiet += [outcome.quiet_seconds] if outcome.quiet_seconds is not None else []
+            line.arrived += one["arrived"]
+            line.ledger += one["ledger"]
+            line.uncertain += one["uncertain"]
+            line.twice += one["twice"]
+            line.lost += one["lost"]
+            line.recovered += [one["recovered_seconds"]] if one["recovered_seconds"] is not None else []
+            line.quiet += [one["quiet_seconds"]] if one["quiet_seconds"] is not None else []
     return list(lines.values())
+
+
+def as_rounds(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
+    """Outcomes as the file has them."""
+    return [
+        {
+            "faults": [str(fault) for fault in one.faults],
+            "rate": one.rate,
+            "recovered_seconds": one.recovered_seconds,
+            "quiet_seconds": one.quiet_seconds,
+            "arrived": one.finding.arrived,
+            "ledger": one.finding.ledger,
+            "states": dict(one.finding.states),
+            "twice": one.finding.twice,
+            "lost": one.finding.lost,
+            "uncertain": one.finding.uncertain,
+            "violations": one.finding.violations,
+        }
+        for one in outcomes
+    ]
 
 
 def table(lines: Sequence[Line]) -> str:
@@ -75,40 +99,33 @@ def _times(seconds: Sequence[float]) -> str:
     return f"{median(seconds):.1f} / {max(seconds):.1f}" if len(seconds) > 1 else f"{seconds[0]:.1f}"
 
 
-def summary(outcomes: Sequence[Outcome]) -> str:
+def summary(rounds: Sequence[Mapping[str, Any]]) -> str:
     """One line that can be checked against the table."""
-    findings = [outcome.finding for outcome in outcomes]
-    within = [one.recovered_seconds for one in outcomes if one.rate]
-    back = sum(seconds is not None and seconds <= 10 for seconds in within)
+    loaded = [one for one in rounds if one["rate"]]
+    back = sum(one["recovered_seconds"] is not None and one["recovered_seconds"] <= 10 for one in loaded)
+
+    def total(name: str) -> int:
+        return sum(one[name] for one in rounds)
+
     return (
-        f"{len(outcomes)} rounds, {sum(len(one.faults) for one in outcomes)} faults, "
-        f"{sum(one.arrived for one in findings)} messages arrived; twice {sum(one.twice for one in findings)}, "
-        f"lost {sum(one.lost for one in findings)}, uncertain {sum(one.uncertain for one in findings)}; "
-        f"90 % of the rate was back within ten seconds in {back} of {len(within)} rounds under load; "
-        f"{sum(bool(one.violations) for one in findings)} rounds with violations"
+        f"{len(rounds)} rounds, {sum(len(one['faults']) for one in rounds)} faults, {total('arrived')} messages arrived; "
+        f"twice {total('twice')}, lost {total('lost')}, uncertain {total('uncertain')}; 90 % of the rate was back within "
+        f"ten seconds in {back} of {len(loaded)} rounds under load; "
+        f"{sum(bool(one['violations']) for one in rounds)} rounds with violations"
     )
 
 
-def write(folder: Path, name: str, outcomes: Sequence[Outcome], *, seed: int) -> Path:
+def write(folder: Path, name: str, rounds: Sequence[Mapping[str, Any]], *, seed: int) -> Path:
     """The table for people and the rounds for programs."""
     folder.mkdir(parents=True, exist_ok=True)
-    rounds = [
-        {
-            "faults": [str(fault) for fault in one.faults],
-            "rate": one.rate,
-            "recovered_seconds": one.recovered_seconds,
-            "quiet_seconds": one.quiet_seconds,
-            "arrived": one.finding.arrived,
-            "ledger": one.finding.ledger,
-            "states": dict(one.finding.states),
-            "twice": one.finding.twice,
-            "lost": one.finding.lost,
-            "uncertain": one.finding.uncertain,
-            "violations": one.finding.violations,
-        }
-        for one in outcomes
-    ]
     (folder / f"{name}.json").write_text(json.dumps({"schema": 1, "seed": seed, "rounds": rounds}, indent=1))
     path = folder / f"{name}.md"
-    path.write_text(f"Seed {seed}. {summary(outcomes)}.\n\n{table(lines_of(outcomes))}\n")
+    path.write_text(f"Seed {seed}. {summary(rounds)}.\n\n{table(lines_of(rounds))}\n")
     return path
+
+
+if __name__ == "__main__":
+    runs = [json.loads(Path(name).read_text()) for name in sys.argv[1:]]
+    for run in runs:
+        sys.stdout.write(f"Seed {run['seed']}. {summary(run['rounds'])}.\n\n")
+    sys.stdout.write(table(lines_of(one for run in runs for one in run["rounds"])) + "\n")
