@@ -133,6 +133,8 @@ def test_every_secret_may_come_from_a_file(tmp_path: Path, name: str) -> None:
         "database_url": "postgresql://h/d",
         "broker_url": "redis://h",
         "smtp_url": "smtp://h",
+        "limiter_url": "redis://h",
+        "provider_urls": "second=smtp://h",
         "bounces_imap_url": "imap://h",
         "twilio_auth_token": "t",
         "master_keys": f"k1:{KEY}",
