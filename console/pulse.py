@@ -46,7 +46,8 @@ class ProviderHealth:
 
     @property
     def attempts(self) -> int:
-        return sum(self.results.values())
+        """What really went to the provider."""
+        return sum(self.results.values()) - self.results.get(SendResult.HELD_BACK, 0)
 
     @property
     def accepted_share(self) -> float:

@@ -11,8 +11,9 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from time import perf_counter
 from typing import Final, Literal
 
@@ -120,6 +121,12 @@ _RESULT_OF: Final[Mapping[type, SendResult]] = {
 }
 
 
+#: Looked up for every letter: an enum's own look-ups are slow.
+_PLANNED: Final = ReminderState.PLANNED
+_SENT: Final = ReminderState.SENT
+_LATENCIES: Final = tuple(timedelta(seconds=bound) for bound in LATENCY_BUCKETS)
+
+
 class Tally:
     """Counts of one process since it began, by series. Safe from several threads; a fork begins anew."""
 
@@ -130,7 +137,6 @@ class Tally:
         """Forget everything: this is another process, or another life."""
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self.changes = 0
 
     def count(self, family: Family, labels: Sequence[str], number: float = 1) -> None:
         """Add to a counter. Labels in the family's order."""
@@ -147,7 +153,6 @@ class Tally:
 
     def _add(self, counts: Mapping[str, float]) -> None:
         with self._lock:
-            self.changes += 1
             for series, number in counts.items():
                 self._counts[series] += number  # type: ignore[assignment] # Counter is typed for whole numbers
 
@@ -198,27 +203,39 @@ class BatchMeter:
         self, letters: Sequence[Letter], answers: Sequence[Receipt | ChannelError], results: Sequence[Result]
     ) -> None:
         """What the providers answered to a wave, and what its letters' reminders came to: once per wave."""
-        ended: dict[str, Counter[str]] = {}
-        handed: dict[str, list[float]] = {}
-        waited = perf_counter() - self._judged_at
-        sends: Counter[tuple[str, str | None, type]] = Counter()
-        for letter, answer, result in zip(letters, answers, results, strict=True):
-            channel = letter.outbound.channel.value
-            sends[channel, result.provider, type(answer)] += 1
-            if result.state is ReminderState.PLANNED:
-                continue
-            ended.setdefault(channel, Counter())[result.state.value] += len(result.reminder_ids)
-            due_at = self._due_at.get(result.reminder_ids[0])
-            if due_at is not None and self._now is not None and result.state is ReminderState.SENT:
-                handed.setdefault(channel, []).append((self._now - due_at).total_seconds() + waited)
-        for (channel, provider, kind), number in sends.items():
+        if not letters:
+            return
+        channel = letters[0].outbound.channel
+        elsewhere = [n for n, letter in enumerate(letters) if letter.outbound.channel is not channel]
+        if not elsewhere:  # nearly always
+            self._answered_on(channel.value, answers, results)
+            return
+        here = [n for n, letter in enumerate(letters) if letter.outbound.channel is channel]
+        self._answered_on(channel.value, [answers[n] for n in here], [results[n] for n in here])
+        self.answered([letters[n] for n in elsewhere], [answers[n] for n in elsewhere], [results[n] for n in elsewhere])
+
+    def _answered_on(self, channel: str, answers: Sequence[object], results: Sequence[Result]) -> None:
+        now = None if self._now is None else self._now + timedelta(seconds=perf_counter() - self._judged_at)
+        due_at = self._due_at
+        waits, sent = [], 0
+        others: Counter[str] = Counter()
+        for result in results:
+            state, reminders = result.state, result.reminder_ids
+            if state is _SENT:
+                sent += len(reminders)
+                if now is not None and reminders[0] in due_at:
+                    waits.append(now - due_at[reminders[0]])
+            elif state is not _PLANNED:
+                others[state.value] += len(reminders)
+        sends = Counter(zip((result.provider for result in results), map(type, answers), strict=True))
+        for (provider, kind), number in sends.items():
             labels = (provider or "none", channel, _RESULT_OF.get(kind, SendResult.UNCERTAIN).value)
             self._counts[series_of(SENDS, labels)] += number
-        for channel, outcomes in ended.items():
-            self._reminders(outcomes, channel)
-            self._sent += outcomes[ReminderState.SENT.value]
-        for channel, waits in handed.items():
-            self._counts.update(_observed(LATENCY, (channel,), waits))
+        if sent:
+            others[_SENT.value] += sent
+        self._reminders(others, channel)
+        self._sent += sent
+        self._counts.update(_waited(channel, waits))
 
     def close(self) -> None:
         """The batch is over: count it."""
@@ -238,9 +255,10 @@ class BatchMeter:
         self.seconds.clear()
 
     def fail(self, error: Exception) -> None:
-        """The batch ended in an error: count its kind, and not what it did not come to."""
+        """The batch ended in an error: count its kind, and what it had come to before."""
         kind = type(error).__name__
-        self._tally.count(FAILURES, (self._lane.channel.value, kind))
+        self._counts[series_of(FAILURES, (self._lane.channel.value, kind))] += 1
+        self._tally._add(self._counts)
         SPANS.batch(
             self._lane, seconds=perf_counter() - self._began, cause=self._cause, attributes={}, error=kind
         )  # fmt: skip
@@ -255,15 +273,30 @@ def series_of(family: Family, labels: Sequence[str]) -> str:
     return SEPARATOR.join((family.name, *(label.replace(SEPARATOR, "/") for label in labels)))
 
 
+def _waited(channel: str, waits: Sequence[timedelta]) -> dict[str, float]:
+    """The observations of a wave's latency. They mostly fall into one bucket: then none is looked at by itself."""
+    if not waits:
+        return {}
+    stem = series_of(LATENCY, (channel,))
+    least, most = bisect_left(_LATENCIES, min(waits)), bisect_left(_LATENCIES, max(waits))
+    places = {least: len(waits)} if least == most else Counter(map(partial(bisect_left, _LATENCIES), waits))
+    counts: dict[str, float] = {f"{stem}{SEPARATOR}{_bound(LATENCY, place)}": n for place, n in places.items()}
+    counts[f"{stem}{SEPARATOR}sum"] = sum(waits, timedelta()).total_seconds()
+    return counts
+
+
 def _observed(family: Family, labels: Sequence[str], values: Sequence[float]) -> dict[str, float]:
     """Counts per bucket (not cumulative, `inf` the last) and their sum."""
     if not values:
         return {}
     stem = series_of(family, labels)
-    bounds = family.buckets
     counts: dict[str, float] = {
-        f"{stem}{SEPARATOR}{bounds[place] if place < len(bounds) else 'inf'}": number
-        for place, number in Counter(bisect_left(bounds, value) for value in values).items()
+        f"{stem}{SEPARATOR}{_bound(family, place)}": number
+        for place, number in Counter(bisect_left(family.buckets, value) for value in values).items()
     }
     counts[f"{stem}{SEPARATOR}sum"] = sum(values)
     return counts
+
+
+def _bound(family: Family, place: int) -> str:
+    return str(family.buckets[place]) if place < len(family.buckets) else "inf"
