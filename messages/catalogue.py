@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from domain.channel import Channel
 from domain.message import Rendered
-from messages import guard, language, locales, manifest, markup, samples
+from messages import guard, language, locales, manifest, markup, samples, skeleton
 from messages.facts import Facts
 from messages.fault import CopyError as CopyError
 from messages.fields import FIELDS, Getter, Medium
@@ -23,6 +23,9 @@ _LATIN = frozenset({"en", "de", "fr", "es", "pt", "it", "nl", "id", "ms", "tl", 
 
 Key = tuple[str, Channel, str]
 
+#: Answers kept of which locale serves a wish: a customer may wish for any tag.
+_WISHES_KEPT = 4096
+
 
 class Catalogue:
     """Every message of a release. Immutable once built; safe to share between tasks."""
@@ -31,6 +34,7 @@ class Catalogue:
         self.messages = messages
         self.templates = templates
         self.locales = known
+        self._found: dict[Key, str | None] = {}
 
     @classmethod
     def from_files(cls, files: Mapping[str, str]) -> "Catalogue":
@@ -56,8 +60,13 @@ class Catalogue:
 
     def locale_for(self, message: str, channel: Channel, wanted: str) -> str | None:
         """The best locale of this copy that the customer reads, by the declared chain; None if there is none."""
-        own = _copy_of(channel)
-        return next((at for at in self.locales.chain(wanted) if (message, own, at) in self.templates), None)
+        key = (message, _copy_of(channel), wanted)
+        if key not in self._found:
+            if len(self._found) >= _WISHES_KEPT:
+                self._found.clear()
+            chain = self.locales.chain(wanted)
+            self._found[key] = next((at for at in chain if (message, key[1], at) in self.templates), None)
+        return self._found[key]
 
     def render(self, message: str, channel: Channel, locale: str, facts: Facts) -> Rendered:
         """The words as they leave. `locale` is one that `locale_for` gave. Raises CopyError; output is bounded."""
@@ -109,6 +118,7 @@ class _Build:
         text = self._text(parts, channel, words)
         subject = self._subject(lead, words)
         page = self._page(parts, channel, words)
+        required = () if channel is Channel.PUSH else tuple(message.required)
         getters = _getters(lead, message, text, subject, *(page.pieces if page else ()))
         return Template(
             file=lead.body.file,
@@ -122,7 +132,8 @@ class _Build:
             subject=subject,
             page=page,
             single_line=channel in _ONE_LINE,
-            required=tuple((field, FIELDS[field].get) for field in message.required if channel is not Channel.PUSH),
+            required=tuple((field, FIELDS[field].get) for field in required),
+            look=skeleton.look_for([*required, *(field for field, _ in getters)]),
         )
 
     def _message_of(self, name: str) -> Message:

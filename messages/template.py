@@ -3,11 +3,11 @@
 import html
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from domain.channel import Channel
 from domain.message import Rendered
@@ -16,6 +16,7 @@ from messages.fault import CopyError
 from messages.fields import Getter, Medium
 from messages.guard import Guard, in_a_name
 from messages.language import Compiled
+from messages.skeleton import OWN, Look, Own, Skeleton, piece_of, with_signs
 
 #: Characters that a medium may carry; a longer text is a fault of the copy, not of the customer.
 LIMITS: Mapping[Channel, int] = {
@@ -33,6 +34,13 @@ _PAGE_FACTOR = 3
 _LINKS = frozenset({"pay_url", "help_url"})
 _BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
 _TRIPLE_LINES = re.compile(r"\n{3,}")
+_SPACES = re.compile(" {2,}")
+
+#: Shapes kept per piece of copy; a lender's fleet has a few hundred, by days past due.
+_SKELETONS_KEPT = 4096
+
+#: Text, subject and page.
+Texts = tuple[str, str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +86,58 @@ class Template:
     subject: Compiled | None
     page: Page | None
     single_line: bool
+    look: Look
     required: tuple[tuple[str, Getter], ...] = ()
+    _skeletons: dict[Hashable, Skeleton] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def render(self, facts: Facts, channel: Channel) -> Rendered:
         """Fill it in and look at the result once more. Raises CopyError; no customer's data is part of the error."""
-        values = self.values(facts)
+        try:
+            own, shape = self.look(facts, self.medium)
+        except BadFacts as error:
+            raise self._refused(error) from None
+        skeleton = self._skeletons.get(shape)
+        if skeleton is None:
+            values = self.values(facts)
+            rendered = self._in_full(values, channel)
+            if shape is not None:
+                self._remember(shape, values, own, rendered)
+            return rendered
+        texts = _filled(skeleton, own)
+        self._check_length(*texts)
+        name = own[0]
+        return Rendered(channel, self.locale, *texts, in_a_name(name) if name else ())
+
+    def _in_full(self, values: Mapping[str, Any], channel: Channel) -> Rendered:
         name = values.get("name", "")
-        text = "" if self.text is None else _tidy(self.text.fill(values), single_line=self.single_line)
-        subject = None if self.subject is None else _tidy(self.subject.fill(values), single_line=True)
-        page = None if self.page is None else self.page.render(values)
-        self._check_length(text, subject, page)
+        text, subject, page = texts = self._texts(values)
+        self._check_length(*texts)
         shape = self.shape(values)
         if not self.guard.knows(shape):
             glance = self._glance(values, subject, text)
             self.guard.check(self.file, shape, f"{subject or ''}\n{text or page}", name, glance=glance)
         return Rendered(channel, self.locale, text, subject, page, in_a_name(name) if name else ())
+
+    def _texts(self, values: Mapping[str, Any]) -> Texts:
+        text = "" if self.text is None else _tidy(self.text.fill(values), single_line=self.single_line)
+        subject = None if self.subject is None else _tidy(self.subject.fill(values), single_line=True)
+        return text, subject, None if self.page is None else self.page.render(values)
+
+    def _remember(self, shape: Hashable, values: Mapping[str, Any], own: Own, rendered: Rendered) -> None:
+        """Keep the skeleton of a shape that was let pass, if filling it in says the same."""
+        text, subject, page = self._texts(with_signs(values))
+        skeleton = Skeleton(
+            piece_of(text),
+            None if subject is None else piece_of(subject),
+            None if page is None else piece_of(page),
+        )
+        if _filled(skeleton, own) == (rendered.text, rendered.subject, rendered.html):
+            if len(self._skeletons) >= _SKELETONS_KEPT:
+                self._skeletons.clear()
+            self._skeletons[shape] = skeleton
+
+    def _refused(self, error: BadFacts) -> CopyError:
+        return CopyError(self.file, None, str(error), "Correct the lender's file")
 
     def _glance(self, values: Mapping[str, Any], subject: str | None, text: str) -> str:
         """What others can see without opening it."""
@@ -106,10 +151,10 @@ class Template:
         try:
             values = {field: get(facts, medium) for field, get in self.getters}
         except BadFacts as error:
-            raise CopyError(self.file, None, str(error), "Correct the lender's file") from None
-        for field, get in self.required:
+            raise self._refused(error) from None
+        for wanted, get in self.required:
             if not get(facts, medium):
-                problem = f"the required fact {field!r} is not known"
+                problem = f"the required fact {wanted!r} is not known"
                 raise CopyError(self.file, None, problem, "Send another message, or give the fact in the lender's file")
         return values
 
@@ -120,23 +165,28 @@ class Template:
             raise CopyError(self.file, None, f"comes out longer than {self.channel} may be", "Shorten the words")
 
 
-#: What is the customer's own and written by us: cleaned names, amounts, dates. Copy cannot branch on their value.
-_OWN = frozenset({"name", "amount", "due_on", "as_of", "ref"})
-
-
 def shape_of(fields: Iterable[str]) -> Callable[[Mapping[str, Any]], Hashable]:
     """A function from values to what they share with other customers' texts of the same copy."""
     fields = set(fields)
-    shared = sorted(fields - _OWN - {"debts"})
+    shared = sorted(fields - set(OWN) - {"debts"})
     rest = itemgetter(*shared) if shared else lambda values: ()
     if "debts" in fields:
         return lambda values: (bool(values.get("name")), rest(values), tuple(d.product for d in values["debts"]))
     return lambda values: (bool(values.get("name")), rest(values))
 
 
+def _filled(skeleton: Skeleton, own: Own) -> Texts:
+    text, subject, page = skeleton
+    return (
+        text.fill(own),
+        None if subject is None else subject.fill(own),
+        None if page is None else page.fill([value and escape(value) for value in own]),
+    )
+
+
 def _tidy(text: str, *, single_line: bool) -> str:
     """Without the gaps that an untaken branch leaves."""
     text = text.strip()
     if single_line:
-        return " ".join(text.split()) if "  " in text else text
+        return _SPACES.sub(" ", text) if "  " in text else text
     return _TRIPLE_LINES.sub("\n\n", text) if "\n\n\n" in text else text
