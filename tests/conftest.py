@@ -16,11 +16,17 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from config.settings import Settings
 from storage import database
 from worker import engines as embedded
 from worker.engines import Engines
+
+# A run tells about the change and not about the dice or the machine: the same examples each time, however long each
+# takes. `python -m tests.worlds` and `make chaos` are for the dice.
+hypothesis_settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")
