@@ -3,10 +3,10 @@
 An adapter never decides whether to contact and never retries: it makes one attempt and says what became of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from domain.channel import Channel
@@ -161,6 +161,17 @@ class Adapter(Protocol):
 
     async def aclose(self) -> None:
         """Close sessions and connections."""
+        ...
+
+
+@runtime_checkable
+class TakesWaves(Protocol):
+    """An adapter that is handed a whole wave at once and answers for each message, in order."""
+
+    name: str
+
+    async def send_all(self, wave: Sequence[Outbound]) -> Sequence[Receipt | ChannelError]:
+        """Make one attempt for each. Refusals are among the answers; nothing is raised."""
         ...
 
 

@@ -1,5 +1,7 @@
 """The channel that accepts and forgets: for measuring everything around a send."""
 
+from collections.abc import Sequence
+
 from channels.base import Outbound, Receipt
 from domain.channel import Channel
 
@@ -12,6 +14,9 @@ class NullAdapter:
 
     async def send(self, outbound: Outbound) -> Receipt:
         return Receipt(self.name, str(outbound.contact_id))
+
+    async def send_all(self, wave: Sequence[Outbound]) -> list[Receipt]:
+        return [Receipt(self.name, str(outbound.contact_id)) for outbound in wave]
 
     async def aclose(self) -> None:
         return

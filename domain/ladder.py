@@ -58,6 +58,11 @@ class Ladder:
     steps: tuple[Step, ...]
     human_after_day: int
 
+    def bounds(self, currency: str) -> tuple[int, ...]:
+        """The balances at which another choice of steps begins, ascending: between two of them all debts walk alike."""
+        limits = (limit.get(currency) for step in self.steps for limit in (step.min_minor, step.max_minor))
+        return tuple(sorted({limit for limit in limits if limit is not None}))
+
     def index(self, step_id: str) -> int | None:
         for position, step in enumerate(self.steps):
             if step.id == step_id:

@@ -1,7 +1,7 @@
 """From rows to values: the judge's cases, and the facts that words are rendered from. Pure but for the seal."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from typing import Final, NamedTuple
 
@@ -10,7 +10,7 @@ from domain.channel import AddressChannel, AddressKind, Channel
 from domain.consent import Consent
 from domain.days import local_day
 from domain.hold import Hold, HoldKind
-from domain.ladder import days_past_due
+from domain.ladder import PlannedStep, days_past_due
 from domain.lender import Lender
 from domain.purpose import Purpose
 from messages.facts import Debt, Facts
@@ -36,6 +36,8 @@ class Scene:
     lender: Lender
     keyring: Keyring
     public_url: str | None = None
+    bounds: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)  # of ladders, by currency
+    coming: dict[Hashable, PlannedStep | None] = field(default_factory=dict)  # what comes after which step, for whom
 
 
 class Person(NamedTuple):

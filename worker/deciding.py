@@ -4,6 +4,7 @@ One pass per customer: expire what is stale, judge what is due, let one message 
 purpose and language, and hand to people what is theirs.
 """
 
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -288,8 +289,19 @@ def _answer(
 
 def _successor(scene: Scene, person: Person, row: Due) -> list[NewReminder]:
     ladder = scene.release.ladders.get(row.ladder)
-    planned = next_step(ladder, _owed(row), Done(row.step, row.planned_for), now=scene.now) if ladder else None
-    return _rows_for(scene, person, row, row.ladder, planned)
+    return _rows_for(scene, person, row, row.ladder, _coming(scene, row, ladder) if ladder else None)
+
+
+def _coming(scene: Scene, row: Due, ladder: Ladder) -> PlannedStep | None:
+    """The next step: the same for all who owe since the same day, between the same bounds, on the same clock."""
+    bounds = scene.bounds.get((ladder.id, row.currency))
+    if bounds is None:
+        bounds = scene.bounds[ladder.id, row.currency] = ladder.bounds(row.currency)
+    between = bisect(bounds, row.balance_minor)
+    key = (ladder.id, row.step, row.planned_for, row.due_on, planning_zone(row.zones), row.currency, between)
+    if key not in scene.coming:
+        scene.coming[key] = next_step(ladder, _owed(row), Done(row.step, row.planned_for), now=scene.now)
+    return scene.coming[key]
 
 
 def _after_expiry(scene: Scene, person: Person, row: Due, ladder: Ladder, *, has_spoken: bool) -> list[NewReminder]:

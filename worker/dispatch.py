@@ -219,7 +219,7 @@ def _give_back(conn: Conn, *, batch_id: UUID, wave: Sequence[Letter], stamped: S
 
 def _results(spine: Spine, wave: Sequence[Letter], answers: Sequence[Answer]) -> list[waves.Result]:
     return [
-        result_of(letter, answer, provider=spine.provider_of(letter.outbound))
+        result_of(letter, answer, provider=None if isinstance(answer, Receipt) else spine.provider_of(letter.outbound))
         for letter, answer in zip(wave, answers, strict=True)
     ]
 

@@ -108,28 +108,14 @@ def _intent(
 ) -> Intent:
     row, step = covered[0]
     reach, facts = choice.reach, person.facts
-    return Intent(
-        party_id=row.party_id,
-        contact_id=new_contact_id(scene.now),
-        intended_at=scene.now,
-        customer_id=row.customer_id,
-        lender_id=scene.lender.id,
-        actor=scene.lender.actor.value,
-        channel=choice.channel.value,
-        address_id=reach.address_id,
-        address_lookup=reach.lookup,
-        purpose=Purpose.REMINDER.value,
-        message=step.message,
-        locale=choice.locale,
-        stage=step.stage.value,
-        rule=choice.allow.because.rule,
-        pack=choice.allow.because.pack,
-        packs=tuple(choice.rules.ids),
-        zones=facts.zones if facts.zone_confirmed else tuple(dict.fromkeys((*facts.zones, *reach.zones))),
-        window_ends=choice.allow.until,
-        stop_epoch=person.stop_epoch,
-        release_hash=scene.release.hash,
-        inputs={
+    now, lender, because = scene.now, scene.lender, choice.allow.because
+    return Intent(  # by position: it is made once for each message
+        row.party_id, new_contact_id(now), now, row.customer_id, lender.id, lender.actor.value, choice.channel.value,
+        reach.address_id, reach.lookup, Purpose.REMINDER.value, step.message, choice.locale, step.stage.value,
+        because.rule, because.pack, choice.rules.ids,
+        facts.zones if facts.zone_confirmed else tuple(dict.fromkeys((*facts.zones, *reach.zones))),
+        choice.allow.until, person.stop_epoch, scene.release.hash,
+        {
             "days_past_due": [days_late(each, scene.now) for each, _ in covered],
             "attempt": row.attempt,
             "zone_confirmed": facts.zone_confirmed,
@@ -139,11 +125,9 @@ def _intent(
             "address_kind": reach.kind,
             **more,
         },
-        facts_sealed=facts_sealed,
-        accounts=tuple(
-            IntentAccount(each.account_id, each.reminder_id, its.id, its.stage.value) for each, its in covered
-        ),
-    )
+        facts_sealed,
+        tuple([IntentAccount(each.account_id, each.reminder_id, its.id, its.stage.value) for each, its in covered]),
+    )  # fmt: skip
 
 
 def _compose(

@@ -6,7 +6,17 @@ from datetime import timedelta
 
 import structlog
 
-from channels.base import Adapter, ChannelError, HeldBack, Misconfigured, OutcomeUnknown, Receipt, Rejected, TryLater
+from channels.base import (
+    Adapter,
+    ChannelError,
+    HeldBack,
+    Misconfigured,
+    OutcomeUnknown,
+    Receipt,
+    Rejected,
+    TakesWaves,
+    TryLater,
+)
 from domain.channel import Channel
 from domain.contact import EventKind
 from domain.reminder import ReminderState
@@ -36,6 +46,9 @@ async def send_wave(adapters: Mapping[Channel, Adapter], letters: Sequence[Lette
 
     What is still under way when the wave's time is up is cancelled and counts as unknown.
     """
+    whole = _takes_waves(adapters, letters)
+    if whole is not None:
+        return await _send_whole(whole, letters)
     tasks = [asyncio.ensure_future(_send(adapters.get(letter.outbound.channel), letter)) for letter in letters]
     try:
         await asyncio.wait(tasks, timeout=WAVE_SECONDS)
@@ -44,6 +57,20 @@ async def send_wave(adapters: Mapping[Channel, Adapter], letters: Sequence[Lette
             task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     return [OutcomeUnknown("wave_timed_out") if task.cancelled() else task.result() for task in tasks]
+
+
+def _takes_waves(adapters: Mapping[Channel, Adapter], letters: Sequence[Letter]) -> TakesWaves | None:
+    channels = {letter.outbound.channel for letter in letters}
+    adapter = adapters.get(channels.pop()) if len(channels) == 1 else None
+    return adapter if isinstance(adapter, TakesWaves) else None
+
+
+async def _send_whole(adapter: TakesWaves, letters: Sequence[Letter]) -> list[Answer]:
+    try:
+        return list(await asyncio.wait_for(adapter.send_all([each.outbound for each in letters]), WAVE_SECONDS))
+    except Exception as error:  # it may have sent any of them, so we must say that we do not know
+        log.error("adapter_broke_its_contract", provider=adapter.name, error=type(error).__name__)
+        return [OutcomeUnknown("adapter_error") for _ in letters]
 
 
 async def _send(adapter: Adapter | None, letter: Letter) -> Answer:
@@ -63,7 +90,12 @@ def result_of(letter: Letter, answer: Answer, *, provider: str | None) -> Result
     attempt = letter.intent.inputs["attempt"]
     match answer:
         case Receipt():
-            return _result(letter, EventKind.SENT, ReminderState.SENT, answer.provider, ref=answer.provider_ref)
+            intent = letter.intent
+            return Result(  # by position: it is made once for each message
+                intent.party_id, intent.contact_id, intent.intended_at,
+                tuple([each.reminder_id for each in intent.accounts]), EventKind.SENT, ReminderState.SENT,
+                answer.provider, answer.provider_ref, None,
+            )  # fmt: skip
         case OutcomeUnknown():
             return _result(letter, EventKind.UNCERTAIN, ReminderState.UNCERTAIN, provider, code=answer.code)
         case HeldBack():

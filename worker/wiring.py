@@ -116,9 +116,9 @@ class Spine:
         if release_hash not in self._past:
             while len(self._past) >= PAST_KEPT:
                 del self._past[next(iter(self._past))]
-            self._past[release_hash] = (
-                Catalogue.untried(self._fetch(release_hash).under("templates")).without_last_look()
-            )
+            self._past[release_hash] = Catalogue.untried(
+                self._fetch(release_hash).under("templates")
+            ).without_last_look()
         return self._past[release_hash]
 
     def adapters(self, release: Release) -> Mapping[Channel, Adapter]:
@@ -172,6 +172,11 @@ class Spine:
         What was sent is known only to this process until it is written: a database that is away must not lose it.
         `meanwhile` is called between attempts, for whoever can do something about it.
         """
+        try:
+            return work(self._connected(ATTEMPT_SECONDS))
+        except (psycopg.OperationalError, database.DatabaseDown):
+            if meanwhile:
+                meanwhile()
         attempts = Retrying(
             retry=retry_if_exception_type((psycopg.OperationalError, database.DatabaseDown)),
             stop=stop_after_delay(self.settings.lease_seconds),

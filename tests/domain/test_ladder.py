@@ -1,3 +1,4 @@
+from bisect import bisect
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -53,6 +54,22 @@ LADDER = Ladder(
     ),
     human_after_day=60,
 )
+
+
+@given(
+    balance=st.integers(1, 10_000_00),
+    other=st.integers(1, 10_000_00),
+    step=st.sampled_from([step.id for step in LADDER.steps]),
+    days=st.integers(-10, 70),
+)
+def test_between_two_bounds_all_debts_walk_alike(balance: int, other: int, step: str, days: int) -> None:
+    assume(bisect(LADDER.bounds("TWD"), balance) == bisect(LADDER.bounds("TWD"), other))
+    now = datetime(2026, 3, 10, 4, tzinfo=UTC) + timedelta(days=days)
+
+    assert next_step(LADDER, owed(balance), Done(step, now), now=now) == next_step(
+        LADDER, owed(other), Done(step, now), now=now
+    )
+    assert LADDER.bounds("EUR") == ()
 
 
 def owed(balance: int = 5000_00, zone: str = "Asia/Taipei") -> Owed:
