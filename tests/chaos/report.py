@@ -108,9 +108,9 @@ def summary(rounds: Sequence[Mapping[str, Any]]) -> str:
         return sum(one[name] for one in rounds)
 
     return (
-        f"{len(rounds)} rounds, {sum(len(one['faults']) for one in rounds)} faults, {total('arrived')} messages arrived; "
-        f"twice {total('twice')}, lost {total('lost')}, uncertain {total('uncertain')}; 90 % of the rate was back within "
-        f"ten seconds in {back} of {len(loaded)} rounds under load; "
+        f"{len(rounds)} rounds, {sum(len(one['faults']) for one in rounds)} faults, {total('arrived')} messages "
+        f"arrived; twice {total('twice')}, lost {total('lost')}, uncertain {total('uncertain')}; 90 % of the rate was "
+        f"back within ten seconds in {back} of {len(loaded)} rounds under load; "
         f"{sum(bool(one['violations']) for one in rounds)} rounds with violations"
     )
 
