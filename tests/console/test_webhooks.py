@@ -119,6 +119,26 @@ def test_what_is_forged_is_refused_counted_and_not_stored(
     assert '"refused":1' in caller.ask("GET", "/healthz")[1]
 
 
+def test_every_twilio_account_of_ours_is_heard_and_nobody_elses(
+    tmp_path: Path, database_url: str, connection: psycopg.Connection
+) -> None:
+    key = "A" * 43 + "="
+    home = Settings(
+        home=tmp_path, public_url=PUBLIC, providers="live", master_keys=SecretStr(f"k1:{key}"),
+        lookup_key=SecretStr(key), twilio_auth_token=SecretStr("first"),
+        provider_urls=SecretStr("second=twilio://AC2:o%2Cther@api.twilio.com"),
+    )  # fmt: skip
+    with serving(home, database_url) as caller:
+        answers = []
+        for token in ("first", "o,ther", "a stranger's"):
+            path, fields = a_status_path(), a_status()
+            signature = RequestValidator(token).compute_signature(PUBLIC + path, fields)
+            answers.append(caller.ask("POST", path, urlencode(fields).encode(), X_Twilio_Signature=signature)[0])
+
+    assert answers == [204, 204, 403]
+    assert len(stored(connection)) == 2
+
+
 def test_a_status_that_is_signed_and_misshapen_is_refused(caller: Caller, connection: psycopg.Connection) -> None:
     assert caller.signed(a_status_path(), a_status("exploded"))[0] == 400
     assert caller.signed("/callbacks/twilio/status?contact=1&party=x", a_status())[0] == 400
