@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from config.settings import SECRETS, load_from
 from console import alarms
 from console.exposition import GAUGES
+from worker.app import QUEUES
 from worker.metrics import FAMILIES
 
 ROOT = Path(__file__).parents[2]
@@ -169,3 +171,60 @@ def test_compose_starts_prometheus_and_grafana_on_these_files() -> None:
     mounted = [volume.partition(":")[0] for service in services.values() for volume in service["volumes"]]
     assert [path for path in mounted if path.startswith("./") and not (ROOT / path).exists()] == []
     assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service["ports"])
+
+
+# ----------------------------------------------------------------------------------------------------------- kubernetes
+
+CLUSTER: list[dict[str, Any]] = yaml.safe_load((ROOT / "deploy/kubernetes/duly.yml").read_text())["items"]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+
+
+PODS: dict[str, dict[str, Any]] = {
+    each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in CLUSTER if "template" in each.get("spec", {})
+}
+COMMANDS = {name: pod["containers"][0]["command"] for name, pod in PODS.items()}
+
+
+def in_the_cluster(command: list[str]) -> list[str]:
+    """A command of compose's with the cluster's names of hosts."""
+    return [word.replace("http://console:", "http://duly-console:") for word in command]
+
+
+def test_the_cluster_runs_what_compose_runs() -> None:
+    composed = [in_the_cluster(service["command"]) for service in COMPOSE.values() if service["image"] == "duly"]
+
+    assert [name for name, command in COMMANDS.items() if command not in composed] == []
+    taken = {
+        queue
+        for command in COMMANDS.values()
+        if "worker" in command
+        for queue in command[command.index("-Q") + 1].split(",")
+    }
+    assert taken == set(QUEUES)
+
+
+def test_the_cluster_sets_what_is_a_setting_and_keeps_no_secret() -> None:
+    [settings] = [each["data"] for each in CLUSTER if each["kind"] == "ConfigMap"]
+
+    made = load_from(settings)
+
+    assert not made.is_live
+    assert not {f"DULY_{name.upper()}" for name in SECRETS} & settings.keys()
+
+
+def test_a_worker_of_the_cluster_may_finish_its_wave_and_nobody_is_root() -> None:
+    patience = int(COMPOSE["worker-channels"]["stop_grace_period"].removesuffix("s"))
+
+    for name, pod in PODS.items():
+        assert pod["securityContext"]["runAsNonRoot"], name
+        if "worker" in COMMANDS[name]:
+            assert pod["terminationGracePeriodSeconds"] == patience, name
+
+
+def test_services_and_budgets_of_the_cluster_find_their_pods() -> None:
+    labels = [each["spec"]["template"]["metadata"]["labels"] for each in CLUSTER if each["kind"] == "Deployment"]
+
+    for each in CLUSTER:
+        if each["kind"] in ("Service", "PodDisruptionBudget"):
+            wanted = each["spec"]["selector"]
+            assert wanted.get("matchLabels", wanted) in labels, each["metadata"]["name"]
