@@ -8,7 +8,8 @@ from typing import Annotated, Any, BinaryIO
 import orjson
 import typer
 from rich.box import ROUNDED
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
+from rich.markdown import Markdown
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.text import Text
@@ -195,10 +196,13 @@ def _drawn(key: Key, shown: View) -> Group:
     rendered = shown.rendered
     is_short = rendered.channel in (Channel.SMS, Channel.PUSH)
     title = f"{key[0]} · {key[1]} · {key[2]}"
-    width = _PHONE_COLUMNS if is_short else _SHEET_COLUMNS
-    body = Text("\n".join(lines(shown.reading, width - 4)))
-    if rendered.subject:
-        body = Text.assemble((rendered.subject, "bold"), "\n", body)
+    width = min(_PHONE_COLUMNS if is_short else _SHEET_COLUMNS, Console().width)
+    body: RenderableType = Text("\n".join(lines(shown.reading, width - 4)))
+    if rendered.channel is Channel.CALL:
+        body = Markdown(shown.reading)
+    elif rendered.subject:
+        beside = [Text(f"{shown.preheader}\n", style="dim")] if shown.preheader else []
+        body = Group(Text(rendered.subject, style="bold"), *beside, body)
     beneath = [preview.badge_of(shown.segments)] if shown.segments else []
     beneath.append(", ".join(shown.titles))
     panel = Panel(body, title=title, title_align="left", box=ROUNDED, width=width, padding=(0, 1))
