@@ -33,7 +33,7 @@ def duly(database_url: str, broker_url: str, tmp_path: Path) -> Duly:
         own = {"DULY_HOME": str(tmp_path / "home"), "DULY_DATABASE_URL": database_url, "DULY_BROKER_URL": broker_url}
         return subprocess.run(
             [sys.executable, "-m", "console.cli", *words], cwd=tmp_path, env={**environment, "PYTHONPATH": str(HOUSE),
-            **own, **settings}, capture_output=True, text=True, timeout=60, check=False,
+            **own, **settings}, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
 
     return run
