@@ -94,7 +94,10 @@ class Breaker:
     openings: int = 0
 
     def may_be_tried(self, now: datetime) -> bool:
-        return self.state in (State.OPEN, State.HALF_OPEN) and self.retry_at is not None and self.retry_at <= now
+        """Whether its cool-down is over. One that began in the future is of a clock that was set back since."""
+        if self.state not in (State.OPEN, State.HALF_OPEN) or self.retry_at is None:
+            return False
+        return self.retry_at <= now or (self.since is not None and self.since > now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,9 +188,10 @@ def claim_probe(conn: Conn, provider: str, *, by: str, lasts: timedelta) -> bool
     return bool(
         conn.execute(
             """
-            UPDATE provider SET state = 'half_open', prober = %s, retry_at = business_now() + %s
+            UPDATE provider SET state = 'half_open', prober = %s, retry_at = business_now() + %s,
+                                since = least(since, business_now())
             WHERE provider = (SELECT provider FROM provider WHERE provider = %s AND state IN ('open', 'half_open')
-                              AND retry_at <= business_now() FOR UPDATE SKIP LOCKED)
+                              AND (retry_at <= business_now() OR since > business_now()) FOR UPDATE SKIP LOCKED)
             """,
             (by, lasts, provider),
         ).rowcount

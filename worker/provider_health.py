@@ -155,7 +155,7 @@ class Traffic:
     def _try(self, conn: Conn, standing: Standing, now: datetime) -> None:
         if providers.claim_probe(conn, standing.provider, by=self._worker, lasts=PROBE_LASTS):
             self._standing[standing.provider] = standing._replace(
-                state=State.HALF_OPEN, prober=self._worker, retry_at=now + PROBE_LASTS
+                state=State.HALF_OPEN, prober=self._worker, retry_at=now + PROBE_LASTS, since=min(standing.since, now)
             )
             self._probes[standing.provider] = PROBES
             self._let(standing.provider)

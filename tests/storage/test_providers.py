@@ -111,6 +111,22 @@ def test_a_channel_is_still_while_none_of_its_providers_may_be_used(connection: 
     assert lanes.stillness(connection).due_reminders
 
 
+def test_a_stop_of_a_clock_that_was_set_back_lasts_no_longer(connection: psycopg.Connection) -> None:
+    connection.autocommit = True
+    lanes.step_clock(connection, TUESDAY_MORNING)
+    a_lender(connection, "lantern")
+    a_due_text(connection)
+    providers.register(connection, [Named("twilio", "sms", 70)], by="release")
+    lanes.step_clock(connection, TUESDAY_MORNING + timedelta(days=1))
+    stop(connection, "twilio")
+
+    lanes.step_clock(connection, TUESDAY_MORNING)
+
+    assert picture.due_lanes(connection)
+    assert providers.claim_probe(connection, "twilio", by="one", lasts=MINUTE)
+    assert not picture.due_lanes(connection), "one tries it, and the others wait"
+
+
 def test_whoever_waits_for_a_provider_is_called_back_and_nobody_else(connection: psycopg.Connection) -> None:
     connection.autocommit = True
     lanes.step_clock(connection, TUESDAY_MORNING)

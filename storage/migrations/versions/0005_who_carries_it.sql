@@ -53,5 +53,6 @@ CREATE UNLOGGED TABLE sender_seen (
 -- Channels none of whose providers may be used now: their lanes are not drained. One that may be tried is enough.
 CREATE FUNCTION stopped_channels() RETURNS SETOF text STABLE LANGUAGE sql AS $$
     SELECT channel FROM provider WHERE retired_at IS NULL
-    GROUP BY channel HAVING bool_and(state <> 'closed' AND (retry_at IS NULL OR retry_at > business_now()))
+    GROUP BY channel HAVING bool_and(state <> 'closed' AND (
+        retry_at IS NULL OR (retry_at > business_now() AND since <= business_now()))) -- or the clock was set back
 $$;
