@@ -1,5 +1,6 @@
 """Connections to the ledger and its schema: short outages are ridden out, a newer schema is refused."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources import files
@@ -24,6 +25,10 @@ CONNECT_TIMEOUT_SECONDS: Final = 5
 
 #: A silent peer is given up after idle + interval x count: about half a minute, well inside a worker's lease.
 KEEPALIVE: Final = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+
+#: A session that waits for a lock, or computes, looks this often whether its client lives: one that was killed would
+#: else keep its parties locked until the wait is over. Servers on other systems cannot look.
+NOTICE_DEATH: Final = "-c client_connection_check_interval=1000" if sys.platform == "linux" else ""
 
 #: What a server says while it starts, stops, or has no slot left; anything else that it answers is final.
 PASSING_STATES: Final = frozenset({"57P01", "57P02", "57P03", "53300"})
@@ -225,4 +230,4 @@ def _reason(error: psycopg.OperationalError) -> str:
 
 def _with_utc(url: str) -> str:
     own = conninfo_to_dict(url).get("options") or ""
-    return f"{own} -c TimeZone=UTC".strip()
+    return f"{own} -c TimeZone=UTC {NOTICE_DEATH}".strip()

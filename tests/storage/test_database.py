@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -14,7 +16,9 @@ from psycopg.conninfo import conninfo_to_dict
 from config.settings import Settings
 from storage import database
 from storage.database import DatabaseDown, NewerSchema, SchemaMissing
+from tests.builders import HOUSE
 from tests.conftest import named, roomy_memory
+from tests.rehearsal import eventually
 from worker import engines as embedded
 from worker.engines import Engines
 
@@ -166,3 +170,19 @@ def test_creating_and_dropping_databases_may_be_repeated(engines: Engines) -> No
     database.drop_database(url)
     database.drop_database(url)
     assert not database.answers(url)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there can a server see that its client has died")
+def test_who_is_killed_while_waiting_for_a_lock_does_not_keep_its_own(database_url: str) -> None:
+    waits = (
+        "import sys; from storage import database; conn = database.connect(sys.argv[1]);"
+        "conn.execute('SELECT pg_advisory_lock(1)'); conn.execute('SELECT pg_advisory_lock(2)')"
+    )
+    with database.connect(database_url, autocommit=True) as conn:
+        conn.execute("SELECT pg_advisory_lock(2)")
+        with subprocess.Popen([sys.executable, "-c", waits, database_url], cwd=HOUSE) as process:
+            waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            eventually(lambda: conn.execute(waiting).fetchone() == (1,), why="it waits for the second")
+            process.kill()
+
+        eventually(lambda: conn.execute("SELECT pg_try_advisory_lock(1)").fetchone()[0], why="the first is free again")
