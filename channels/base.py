@@ -3,6 +3,7 @@
 An adapter never decides whether to contact and never retries: it makes one attempt and says what became of it.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -68,7 +69,8 @@ class Outbound:
 
     `sender` is the lender's sender for this channel (a number, a mailbox); `collapse_key` folds repeats where the
     provider can; `unsubscribe_url` is for e-mail's one-click header, None elsewhere. `provider` is the one
-    chosen where a channel has several.
+    chosen where a channel has several. `decided` is the monotonic clock when `valid_for` was true: a batch leaves wave
+    by wave, and the last wave's messages have less time left than the first's.
     """
 
     contact_id: UUID
@@ -81,6 +83,13 @@ class Outbound:
     collapse_key: str
     unsubscribe_url: str | None = None
     provider: str | None = None
+    decided: float | None = None
+
+    @property
+    def still_valid_for(self) -> timedelta:
+        """What is left of `valid_for` now; without `decided`, all of it."""
+        waited = 0.0 if self.decided is None else time.monotonic() - self.decided
+        return self.valid_for - timedelta(seconds=max(waited, 0.0))
 
 
 @dataclass(frozen=True, slots=True)

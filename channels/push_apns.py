@@ -135,7 +135,7 @@ def _request(outbound: Outbound) -> NotificationRequest:
         device_token=outbound.to,
         message=payload(outbound),
         notification_id=str(outbound.contact_id),
-        time_to_live=int(max(timedelta(), min(outbound.valid_for, LONGEST_LIFE)).total_seconds()),
+        time_to_live=int(max(timedelta(), min(outbound.still_valid_for, LONGEST_LIFE)).total_seconds()),
         priority=5,
         collapse_key=outbound.collapse_key[:LONGEST_COLLAPSE_KEY] or str(outbound.contact_id),
         push_type=PushType.BACKGROUND,

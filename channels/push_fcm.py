@@ -83,7 +83,7 @@ class FcmPush:
 def payload(outbound: Outbound) -> dict[str, Any]:
     """The request's body. Rendered words stay here: only the contact's id leaves."""
     key = outbound.collapse_key[:LONGEST_COLLAPSE_KEY] or str(outbound.contact_id)
-    life = int(max(timedelta(), min(outbound.valid_for, LONGEST_LIFE)).total_seconds())
+    life = int(max(timedelta(), min(outbound.still_valid_for, LONGEST_LIFE)).total_seconds())
     return {
         "message": {
             "token": outbound.to,
@@ -94,7 +94,7 @@ def payload(outbound: Outbound) -> dict[str, Any]:
                     "apns-collapse-id": key,
                     "apns-push-type": "background",
                     "apns-priority": "5",
-                    **_expiration(outbound, life),
+                    **_expiration(outbound),
                 },
                 "payload": {"aps": {"content-available": 1}},
             },
@@ -102,11 +102,12 @@ def payload(outbound: Outbound) -> dict[str, Any]:
     }
 
 
-def _expiration(outbound: Outbound, life: int) -> dict[str, str]:
+def _expiration(outbound: Outbound) -> dict[str, str]:
     """APNs wants a moment, and the contact's id carries the moment of the intent (UUIDv7)."""
     if outbound.contact_id.version != 7:
         return {}
-    return {"apns-expiration": str((outbound.contact_id.int >> 80) // 1000 + life)}
+    life = max(timedelta(), min(outbound.valid_for, LONGEST_LIFE))
+    return {"apns-expiration": str((outbound.contact_id.int >> 80) // 1000 + int(life.total_seconds()))}
 
 
 def _name_of(body: bytes) -> str:

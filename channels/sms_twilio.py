@@ -65,14 +65,15 @@ class TwilioSms:
     async def send(self, outbound: Outbound) -> Receipt:
         if not _E164.fullmatch(outbound.to):
             raise Rejected("bad address", True)
-        if outbound.valid_for < SHORTEST_VALIDITY:
+        valid_for = outbound.still_valid_for
+        if valid_for < SHORTEST_VALIDITY:
             raise TryLater("window closed")
         try:
             message = await self._messages.create_async(
                 to=outbound.to,
                 body=outbound.rendered.text,
                 status_callback=f"{self._callback}?contact={outbound.contact_id}&party={outbound.party_id}",
-                validity_period=int(min(outbound.valid_for, LONGEST_VALIDITY).total_seconds()),
+                validity_period=int(min(valid_for, LONGEST_VALIDITY).total_seconds()),
                 **_from(outbound.sender),
             )
         except (TwilioException, ValueError, TypeError, AttributeError) as error:

@@ -1,5 +1,6 @@
 """From an allowance to a letter: the intent with all it was decided on, and what will leave for it."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -92,6 +93,7 @@ def write_letter(
         sender=_sender(scene.lender, choice.channel),
         rendered=rendered,
         valid_for=_validity(scene.now, choice.allow.until, row.expires_at),
+        decided=time.monotonic(),
         collapse_key=f"r{row.reminder_id}",
         unsubscribe_url=_unsubscribe_url(scene, intent),
     )

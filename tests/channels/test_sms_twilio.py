@@ -3,6 +3,7 @@
 import asyncio
 import json
 import pickle
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -191,6 +192,16 @@ def test_two_messages_to_one_number_prove_nothing(tmp_path: Path) -> None:
         assert await adapter.find(first.contact_id, first.to, datetime.now(UTC)) is None
 
     run(tmp_path, story)
+
+
+def test_what_waited_for_its_wave_is_held_by_the_provider_for_that_much_less() -> None:
+    waited = time.monotonic() - 600
+
+    forms = sent({"valid_for": timedelta(hours=2), "decided": waited}).forms
+
+    assert 7200 - 600 - 30 <= int(forms[0]["ValidityPeriod"]) <= 7200 - 600
+    with pytest.raises(TryLater, match="window closed"):
+        sent({"valid_for": timedelta(minutes=9), "decided": waited})
 
 
 def test_of_several_messages_to_one_number_the_words_tell_which_is_ours(tmp_path: Path) -> None:
