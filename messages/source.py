@@ -33,7 +33,7 @@ _NEEDS_SUBJECT = (Channel.EMAIL, Channel.PUSH)
 _NAME = re.compile(r"(?P<channel>[a-z]+)\.(?P<locale>[A-Za-z]{2,3}(?:-[A-Za-z0-9]+)*)\.(?P<ending>[a-z]+)")
 _MESSAGE = re.compile(r"[a-z][a-z0-9_]{1,40}")
 _INVISIBLE = re.compile(
-    "[\\x00-\\x08\\x0b-\\x1f\\x7f\\u00ad\\u200b\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ufeff\\ufffd]"
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f\\u00ad\\u200b\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff\\ufeff\\ufffd]"
 )
 _FRONT = re.compile(r"---[ \t]*\n(?P<lines>.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 
