@@ -47,7 +47,8 @@ class House:
 
     def accepted(self, to: str) -> list[float]:
         """When the sandbox accepted each message to an address, by its own clock."""
-        lines = (self.running.outbox / "messages.jsonl").read_bytes().splitlines()
+        whole, _, _ = (self.running.outbox / "messages.jsonl").read_bytes().rpartition(b"\n")
+        lines = whole.splitlines()
         return [message["at"] for message in map(json.loads, lines) if message["to"] == to]
 
     def repeated(self) -> dict[str, int]:
