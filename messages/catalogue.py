@@ -13,7 +13,7 @@ from messages.fields import FIELDS, Getter, Medium
 from messages.language import Compiled, Source
 from messages.locales import Locales, LocaleWords
 from messages.manifest import Message as Message
-from messages.source import CopyFile, read_file
+from messages.source import CopyFile, check_text, read_file
 from messages.template import Page, Template, shape_of
 
 _ONE_LINE = frozenset({Channel.SMS, Channel.PUSH})
@@ -102,7 +102,10 @@ class _Build:
         copies: dict[Key, dict[str, CopyFile]] = {}
         for path, text in sorted(self.files.items()):
             name, _, file = path.partition("/")
-            if name == "_shared" or path.endswith("README.md"):
+            if path.endswith("README.md"):
+                continue
+            check_text(path, text)
+            if name == "_shared":
                 continue
             if file == "message.toml":
                 self.messages[name] = manifest.read(name, text)

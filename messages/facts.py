@@ -55,7 +55,7 @@ class Facts:
     pay_url: str
     help_url: str
     opt_out: bool = True
-    offers: tuple[str, ...] = ("plan", "pause")
+    offers: tuple[str, ...] = ()
     deadline_on: date | None = None
     report_on: date | None = None
 

@@ -9,6 +9,7 @@ from domain.channel import Channel
 from messages.fault import CopyError
 from messages.language import Source
 from messages.manifest import suggest
+from messages.reading import is_everyday
 
 #: No copy is this long: a larger file is a paste by mistake.
 MAX_FILE_BYTES = 64 * 1024
@@ -29,6 +30,10 @@ _FRONT_KEYS: Mapping[Channel, tuple[str, ...]] = {
     Channel.LETTER: ("subject",),
 }
 _NEEDS_SUBJECT = (Channel.EMAIL, Channel.PUSH)
+
+_CHINESE_ENCODINGS = (("gb18030", "GBK"), ("big5", "Big5"))
+#: Read in the wrong one of them, few characters are everyday ones. Punctuation is none either.
+_LIKELY = 0.5
 
 _NAME = re.compile(r"(?P<channel>[a-z]+)\.(?P<locale>[A-Za-z]{2,3}(?:-[A-Za-z0-9]+)*)\.(?P<ending>[a-z]+)")
 _MESSAGE = re.compile(r"[a-z][a-z0-9_]{1,40}")
@@ -99,19 +104,24 @@ def decode(name: str, data: bytes) -> str:
 
 
 def _guess(data: bytes) -> str | None:
-    for encoding, shown in (("gb18030", "GBK"), ("big5", "Big5")):
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if sum("一" <= c <= "鿿" for c in text) > 1:
-            return shown
-    return None
+    """The encoding in which it reads like Chinese: most of its characters are everyday ones."""
+    likely = [(_everyday(data, encoding, traditional=shown == "Big5"), shown) for encoding, shown in _CHINESE_ENCODINGS]
+    share, shown = max(likely)
+    return shown if share > _LIKELY else None
+
+
+def _everyday(data: bytes, encoding: str, *, traditional: bool) -> float:
+    """The share of everyday characters among those beyond ASCII; 0 when it cannot be read so."""
+    try:
+        others = [c for c in data.decode(encoding) if c > "\x7f"]
+    except UnicodeDecodeError:
+        return 0.0
+    return sum(is_everyday(c, traditional=traditional) for c in others) / max(len(others), 1)
 
 
 def read_file(path: str, text: str) -> CopyFile:
     """One file of copy from its path and text. Raises CopyError when either is not of the promised shape."""
-    _check_text(path, text)
+    check_text(path, text)
     message, _, name = path.partition("/")
     parts = _NAME.fullmatch(name)
     known = {channel.value for channel in ENDINGS}
@@ -128,7 +138,8 @@ def read_file(path: str, text: str) -> CopyFile:
     return CopyFile(message, channel, parts["locale"], parts["ending"], body, front)
 
 
-def _check_text(path: str, text: str) -> None:
+def check_text(path: str, text: str) -> None:
+    """Raises CopyError for a text too large, empty, or with characters in it that nobody can see."""
     if len(text) > MAX_FILE_BYTES:
         raise CopyError(path, None, "is larger than 64 KB", "Copy is short: a paste went wrong, take it back")
     for number, line in enumerate(text.split("\n"), start=1):

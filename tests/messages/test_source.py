@@ -20,7 +20,8 @@ def test_the_shipped_folder_is_read_by_path_without_its_guide() -> None:
     ("data", "says"),
     [
         ("您好\n您的账单还没有到账".encode("gbk"), "sms.zh-Hans.txt:1: is not UTF-8. It looks like GBK"),
-        (b"Hi\nthere \xff\xfe", "sms.zh-Hans.txt:2: is not UTF-8"),
+        ("您好\n您的帳單還沒有入帳，請告訴我們".encode("big5"), "sms.zh-Hans.txt:1: is not UTF-8. It looks like Big5"),
+        (b"Hi\nthere \xff\xfe", "sms.zh-Hans.txt:2: is not UTF-8. Save it as UTF-8"),
         (b"a" * (MAX_FILE_BYTES + 1), "larger than 64 KB"),
     ],
 )
