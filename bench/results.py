@@ -3,7 +3,8 @@
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def against_goal(
 
 
 def figure_from(row: Mapping[str, Any]) -> Figure:
-    return Figure(**row)
+    """A row of the file; what a row says beside its figure is left."""
+    return Figure(**{each.name: row[each.name] for each in fields(Figure) if each.name in row})
 
 
 # -------------------------------------------------------------------------------------------------------------- people
@@ -107,9 +109,10 @@ def short(number: float) -> str:
 
 
 def save(figures: Sequence[Figure], path: Path = LATEST) -> Path:
-    """Put the figures into the file, each in the place of the one that had its name; the others stay."""
+    """Put the figures into the file, each in the place of the one of its name; the others stay, with their time."""
     rows = {row["name"]: row for row in read(path)}
-    rows.update({figure.name: asdict(figure) for figure in figures})
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    rows.update({figure.name: {**asdict(figure), "measured_at": now} for figure in figures})
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(list(rows.values()), indent=2) + "\n", encoding="utf-8")
     return path
