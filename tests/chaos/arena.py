@@ -64,7 +64,7 @@ class Arena:
         self.home = home
         self.seed = seed
         self.engine_settings = Settings(home=home / "engines")
-        self.links = Links()
+        self.links = Links(home / "fleet")
         self.dice = Random(f"{seed}/people")
         self.is_feeding = False
         self.load_per_second = load_per_second

@@ -13,6 +13,7 @@ import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -73,8 +74,10 @@ class Session:
     def pid(self) -> int | None:
         """The process that opened the connection; None when it is gone."""
         if self._pid is None:
-            here = ("127.0.0.1", self.port)
-            self._pid = next((c.pid for c in psutil.net_connections("tcp4") if c.laddr == here and c.pid), None)
+            # Both ends: one local port may serve connections of several processes, to different places.
+            ends = (("127.0.0.1", self.port), ("127.0.0.1", self.link.port))
+            found = (c.pid for c in psutil.net_connections("tcp4") if (c.laddr, c.raddr) == ends and c.pid)
+            self._pid = next((pid for pid in found if is_of(pid, self.link.home)), None)
         return self._pid
 
     def kill(self) -> None:
@@ -105,11 +108,21 @@ class Session:
             await asyncio.to_thread(wire.act, self)
 
 
-class Link:
-    """A listening port that leads to a target: a socket's path, or a host and a port."""
+def is_of(pid: int, home: Path) -> bool:
+    """Whether a process lives by the settings of that home: nobody else's is ever harmed."""
+    with suppress(psutil.Error):
+        return psutil.Process(pid).environ().get("DULY_HOME") == str(home)
+    return False
 
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, tap: Callable[[Session], Tap] | None = None) -> None:
+
+class Link:
+    """A listening port that leads to a target: a socket's path, or a host and a port. Fleets of `home` come through."""
+
+    def __init__(
+        self, name: str, home: Path, loop: asyncio.AbstractEventLoop, tap: Callable[[Session], Tap] | None = None
+    ) -> None:
         self.name = name
+        self.home = home
         self.loop = loop
         self.target: Path | tuple[str, int] | None = None
         self.weather = FAIR
@@ -226,14 +239,15 @@ async def _as_it_is(data: bytes) -> AsyncIterator[bytes]:
 class Links:
     """The proxies of one fleet and the thread that they run on."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: Path) -> None:
+        self._home = home
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="links", daemon=True)
         self._thread.start()
         self._links: list[Link] = []
 
     def add(self, name: str, tap: Callable[[Session], Tap] | None = None) -> Link:
-        link = Link(name, self._loop, tap)
+        link = Link(name, self._home, self._loop, tap)
         self._links.append(link)
         self._do(link.open())
         return link
