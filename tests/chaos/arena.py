@@ -48,6 +48,7 @@ LOAD_PER_SECOND = 60
 LOAD_EVERY_SECONDS = 0.25
 
 MEND_SECONDS = 0.5
+CLOCK_EVERY_SECONDS = 0.25
 
 #: Whatever should come true does so long before, also on a machine that is busy with other things.
 PATIENCE_SECONDS = 240.0
@@ -73,6 +74,7 @@ class Arena:
         self._conn: Conn | None = None
         self._next_load = 0.0
         self._next_mend = 0.0
+        self._clock_read_at = time.monotonic()
         self._workers = workers
         self._is_over = threading.Event()
 
@@ -233,7 +235,17 @@ class Arena:
         """What goes on while anybody waits."""
         self.mend()
         self.feed()
+        self._let_time_pass()
         time.sleep(0.02)
+
+    def _let_time_pass(self) -> None:
+        """Business time goes by as real time does: breakers and postponed attempts wait by it."""
+        now = time.monotonic()
+        if now < self._clock_read_at + CLOCK_EVERY_SECONDS:
+            return
+        passed, self._clock_read_at = timedelta(seconds=now - self._clock_read_at), now
+        with suppress(psycopg.OperationalError, psycopg.InterfaceError, database.DatabaseDown):
+            self._connected(0).execute("UPDATE clock SET stepped_at = stepped_at + %s", (passed,))
 
     def rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -373,7 +385,17 @@ class Arena:
 
     def settle(self) -> None:
         """Wait until nothing is left to do. Raises NeverCameTrue."""
-        self.until(self.is_settled, why="no batch, due reminder, inbox event or callback is left")
+        self.until(self._is_done, why="no batch, due reminder, inbox event or callback is left")
+
+    def _is_done(self) -> bool:
+        """Settled, and nobody waits for a provider that is to be tried again later: then it is later at once."""
+        if not self.is_settled():
+            return False
+        waiting = self.one("SELECT count(*) FROM reminder WHERE state = 'planned' AND due_at <= business_now()")
+        retry_at = self.one("SELECT min(retry_at) FROM provider WHERE retired_at IS NULL")
+        if waiting and retry_at is not None and retry_at > self.now():
+            self.step_clock(retry_at)
+        return not waiting
 
 
 def stop(part: Part) -> None:
