@@ -168,7 +168,7 @@ _DEBTS: LiteralString = """
     SELECT a.party_id, a.account_id, a.customer_id, a.lender_id, a.currency, a.balance_minor, a.due_on, a.state,
            c.locale, c.residence, c.zones, c.zone_confirmed_at, c.refused_channels, c.blocked_hours, c.household
     FROM account a JOIN customer c ON c.party_id = a.party_id AND c.customer_id = a.customer_id
-    WHERE a.party_id = ANY(%(who)s) ORDER BY a.party_id
+    WHERE a.party_id = ANY(%(who)s) ORDER BY a.party_id, a.account_id
 """
 
 _REACHES: LiteralString = """
@@ -178,12 +178,12 @@ _REACHES: LiteralString = """
 
 _CONSENTS: LiteralString = """
     SELECT party_id, customer_id, channel, lookup, purpose, given_at, withdrawn_at FROM consent
-    WHERE party_id = ANY(%(who)s) ORDER BY party_id
+    WHERE party_id = ANY(%(who)s) ORDER BY party_id, consent_id
 """
 
 _HOLDS: LiteralString = """
     SELECT party_id, account_id, kind, since, ends_at, released_at FROM hold
-    WHERE party_id = ANY(%(who)s) ORDER BY party_id
+    WHERE party_id = ANY(%(who)s) ORDER BY party_id, hold_id
 """
 
 _PAYMENTS: LiteralString = """
@@ -205,7 +205,7 @@ _MADE: LiteralString = """
         WHERE party_id = ANY(%(who)s) AND intended_at >= %(since)s AND reminder_id IS NOT NULL GROUP BY contact_id
     ) a ON a.contact_id = c.contact_id
     WHERE c.party_id = ANY(%(who)s) AND c.intended_at >= %(far)s AND c.intended_at < %(until)s
-    ORDER BY c.party_id, c.intended_at
+    ORDER BY c.party_id, c.intended_at, c.contact_id
 """
 
 

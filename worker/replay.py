@@ -109,7 +109,7 @@ class _Replay:
         self._debts = {debt.account_id: debt for debt in party.debts}
         self._done = Replayed()
         self._history = [_past(made) for made in party.made if not made.reminders]
-        self._outcomes = {number: made.outcome for made in party.made for number in made.reminders}
+        self._outcomes = _outcomes(party.made)
         self._queue: list[tuple[datetime, int, Asked]] = []
         self._tie = count()
         self._later: dict[int, list[Asked]] = defaultdict(list)  # of each account, what comes after its open reminder
@@ -326,6 +326,12 @@ def _kindness(verdict: Verdict) -> tuple[int, float]:
     if isinstance(verdict, Hold):
         return (1, 0.0) if verdict.until is None else (0, verdict.until.timestamp())
     return (3, 0.0) if verdict is NO_ADDRESS else (2, 0.0)
+
+
+def _outcomes(made: Iterable[Made]) -> dict[int, str | None]:
+    """How each reminder's contact turned out: one that a provider refused was followed by another, or by none."""
+    refused_first = sorted(made, key=lambda each: each.outcome != Outcome.REJECTED)
+    return {number: each.outcome for each in refused_first for number in each.reminders}
 
 
 def _facts(debt: Debt, now: datetime) -> CustomerFacts:
