@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from console.pulse import ProviderHealth, Pulse, by_label, providers
-from storage.standing import MOST_COUNTED
+from storage.standing import MOST_COUNTED, LaneLag
 from worker.metrics import REFUSED, SendResult
 
 #: The goal is a second from due to handed over; a restart of everything takes ten.
@@ -86,10 +86,7 @@ def _amber(subject: str, seen: str, remedy: str) -> Alarm:
 
 
 def _lanes(pulse: Pulse) -> Iterator[Alarm]:
-    stopped = {scope for scope, _ in pulse.standing.paused}
-    for lane in pulse.standing.lanes:
-        if lane.lag < LAG_AMBER or stopped & {"*", lane.lender_id}:
-            continue
+    for lane in _late(pulse):
         colour = Colour.RED if lane.lag >= LAG_RED else Colour.AMBER
         yield Alarm(
             colour, "lag", f"{lane.lender_id} {lane.channel}: {counted(lane.due)} due, the first {span(lane.lag)} ago",
@@ -99,7 +96,7 @@ def _lanes(pulse: Pulse) -> Iterator[Alarm]:
 
 def _workers(pulse: Pulse) -> Iterator[Alarm]:
     workers = [process for process in pulse.living if process.role == "worker"]
-    if not workers and _has_work(pulse):
+    if not workers and _late(pulse):
         yield _red("workers", "no worker was heard within the minute, and reminders are due", "start workers: duly up")
     live = pulse.standing.release_hash
     holding_on = {w.release_hash for w in workers if w.release_hash is not None and w.release_hash != live}
@@ -110,8 +107,10 @@ def _workers(pulse: Pulse) -> Iterator[Alarm]:
         )  # fmt: skip
 
 
-def _has_work(pulse: Pulse) -> bool:
-    return any(lane.lag >= LAG_AMBER for lane in pulse.standing.lanes)
+def _late(pulse: Pulse) -> list[LaneLag]:
+    """Lanes that are late though nobody paused them."""
+    stopped = {scope for scope, _ in pulse.standing.paused}
+    return [lane for lane in pulse.standing.lanes if lane.lag >= LAG_AMBER and not stopped & {"*", lane.lender_id}]
 
 
 def _leases(pulse: Pulse) -> Iterator[Alarm]:
@@ -154,7 +153,7 @@ def _jobs(pulse: Pulse) -> Iterator[Alarm]:
 
 def _release(pulse: Pulse) -> Iterator[Alarm]:
     if pulse.standing.release_hash is None:
-        colour = Colour.RED if _has_work(pulse) else Colour.AMBER
+        colour = Colour.RED if _late(pulse) else Colour.AMBER
         yield Alarm(colour, "release", "none is live: nothing is sent", "duly release publish")
 
 

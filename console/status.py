@@ -110,13 +110,15 @@ def _outcomes(pulse: Pulse) -> dict[str, int]:
 def draw(pulse: Pulse, found: list[Alarm]) -> Group:
     """The pulse as a screen."""
     shown: list[RenderableType] = [_verdict(found)]
-    tables = (
-        _alarms_table(found), _facts_table(pulse), _lanes_table(pulse.standing.lanes), _providers_table(pulse),
-        _stages_table(pulse),
-    )  # fmt: skip
-    for table in tables:
+    for title, table in (
+        (None, _alarms_table(found)),
+        (None, _facts_table(pulse)),
+        ("Lanes", _lanes_table(pulse.standing.lanes)),
+        (f"Providers, last {RECENT_MINUTES} minutes", _providers_table(pulse)),
+        (f"Where the time of the last {RECENT_MINUTES} minutes went", _stages_table(pulse)),
+    ):
         if table.row_count:
-            shown += ["", table]
+            shown += ["", *([Text(title, style="bold")] if title else []), table]
     return Group(*shown)
 
 
@@ -218,19 +220,20 @@ def _lanes_table(lanes: list[LaneLag]) -> Table:
 
 
 def _providers_table(pulse: Pulse) -> Table:
-    table = _table("provider", "channel", "breaker", "weight", *SendResult, title=f"Last {RECENT_MINUTES} minutes")
+    table = _table("provider", "channel", "breaker", "weight", "answers")
     answered = {(each.provider, each.channel): each.results for each in providers(pulse.recent)}
     breakers = {(each.provider, each.channel): each for each in pulse.standing.breakers}
     for who in sorted(answered.keys() | breakers.keys()):
         breaker, results = breakers.get(who), answered.get(who, {})
         state = Text(breaker.state, "" if breaker.state == "closed" else "bold red") if breaker else ""
         weight = f"{breaker.weight} of {breaker.configured}" if breaker else ""
-        table.add_row(*who, state, weight, *(f"{results.get(result, 0):,}" for result in SendResult))
+        answers = _listed((result, results[result]) for result in SendResult if results.get(result))
+        table.add_row(*who, state, weight, answers or "none")
     return table
 
 
 def _stages_table(pulse: Pulse) -> Table:
-    table = _table("stage", "ms a batch", "share", title=f"Where the time of the last {RECENT_MINUTES} minutes went")
+    table = _table("stage", "ms a batch", "share")
     times = stage_times(pulse.recent)
     total = sum(each.seconds for each in times) or 1.0
     for each in times:
@@ -240,8 +243,8 @@ def _stages_table(pulse: Pulse) -> Table:
     return table
 
 
-def _table(*headings: str, title: str | None = None) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False)
     for heading in headings:
         table.add_column(heading, overflow="fold")
     return table

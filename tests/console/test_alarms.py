@@ -99,6 +99,9 @@ CALM = {
     "few attempts": answers(accepted=1, later=18),
     "addresses that are no good": answers(accepted=20, rejected=80),
     "a small table full of dead rows": database(rows=10, dead_rows=99_999),
+    "no worker and only a paused lender due": replace(
+        stands(lanes=[late(900)], paused=[("lantern", "x")]), processes=()
+    ),
     "no worker and nothing due": replace(WELL, processes=()),
     "a worker before its first batch": replace(WELL, processes=(WORKER._replace(release_hash=None),)),
     "the last process of an old release, gone silent": replace(
