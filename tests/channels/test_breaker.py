@@ -52,7 +52,8 @@ def test_only_the_worker_that_tries_it_can_close_it() -> None:
     trying = Breaker(State.HALF_OPEN, NOW, NOW, 3)
     good = Seen(good=5)
 
-    assert turn(trying, fresh=good, recent=good, is_prober=False, now=NOW) is None
+    for others in (good, Seen(failed=5)):
+        assert turn(trying, fresh=others, recent=others, is_prober=False, now=NOW) is None
     after = turn(trying, fresh=good, recent=good, is_prober=True, now=NOW)
     assert after is not None
     assert after.breaker.state is State.CLOSED

@@ -153,6 +153,7 @@ def test_what_was_seen_is_told_again_when_the_database_was_away(conn: Conn, data
     with pytest.raises(psycopg.OperationalError):
         traffic.settle(closed)
 
-    traffic.settle(conn)
+    for _ in range(2):
+        traffic.settle(conn)
 
-    assert conn.execute("SELECT sum(failed) FROM provider_answer").fetchone() == (3,)
+    assert conn.execute("SELECT sum(failed) FROM provider_answer").fetchone() == (3,), "and only once"
