@@ -119,7 +119,7 @@ _HEAD: LiteralString = """
             ORDER BY inbox_id LIMIT 1) AS inbox_waits,
            (SELECT count(*) FROM (SELECT 1 FROM inbox WHERE folded_at IS NULL AND outcome IS NOT NULL
                                   LIMIT %(most)s) e) AS inbox_early,
-           (SELECT count(*) FROM (SELECT 1 FROM suspect LIMIT %(most)s) s) AS suspects,
+           (SELECT count(*) FROM (SELECT 1 FROM suspect WHERE losses > 0 LIMIT %(most)s) s) AS suspects,
            (SELECT (to_date(max(right(c.relname, 7)), 'YYYY_MM') + interval '1 month') AT TIME ZONE 'UTC'
             FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
             WHERE i.inhparent = 'contact'::regclass AND c.relname ~ '_[0-9]{4}_[0-9]{2}$') AS partitions_until,
