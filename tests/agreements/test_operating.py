@@ -156,11 +156,11 @@ def test_the_guide_explains_every_metric() -> None:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Prometheus) is not on this machine")
-def test_prometheus_itself_accepts_rules_and_configuration() -> None:
+@pytest.mark.parametrize("words", [("check", "config", "prometheus.yml"), ("test", "rules", "alerts.test.yml")])
+def test_prometheus_itself_accepts_the_rules_and_raises_them_when_it_should(words: tuple[str, ...]) -> None:
     checked = subprocess.run(
-        ["promtool", "check", "config", str(ROOT / "deploy/prometheus/prometheus.yml")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        ["promtool", *words], cwd=ROOT / "deploy/prometheus", capture_output=True, text=True, check=False
+    )
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
