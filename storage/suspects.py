@@ -45,10 +45,12 @@ def take_up(
             VALUES (%s, %s, %s, %s, %b::bigint[], clock_timestamp() + %s, pg_postmaster_start_time())
             ON CONFLICT (worker) DO UPDATE SET lane = excluded.lane, parties = excluded.parties,
                 lease_until = excluded.lease_until, of_server = excluded.of_server
+            RETURNING parties
         )
-        SELECT party_id, losses, clock_timestamp() - last_at FROM suspect WHERE party_id = ANY(%b) AND losses > 0
+        SELECT s.party_id, s.losses, clock_timestamp() - s.last_at FROM suspect s, noted n
+        WHERE s.losses > 0 AND s.party_id = ANY(n.parties)
         """,
-        (worker, place, pid, lane, list(parties), lease, list(parties)),
+        (worker, place, pid, lane, list(parties), lease),
     ).fetchall()
     return [Suspect._make(row) for row in rows]
 
