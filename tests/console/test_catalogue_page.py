@@ -15,6 +15,7 @@ from tests.messages.copies import only, shipped
 
 SMS = "first_notice/sms.en.txt"
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE = 120_000  # milliseconds: a browser starts slowly where everything runs at once
 LAPTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -88,7 +89,7 @@ def browser() -> Iterator[Browser | None]:
         yield None
         return
     with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        running = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"], timeout=PATIENCE)
         yield running
         running.close()
 
@@ -97,6 +98,7 @@ def opened(browser: Browser | None, page_file: Path, size: dict[str, int], *, sc
     if browser is None:
         pytest.skip("no Chromium is installed: that the page is read well in a browser was not tested (`make browser`)")
     page = browser.new_page(viewport=size, color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+    page.set_default_timeout(PATIENCE)
     page.goto(page_file.as_uri())
     return page
 
