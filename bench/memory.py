@@ -8,7 +8,7 @@ from datetime import datetime
 import psutil
 
 from bench.results import Figure, against_goal, slope
-from bench.rig import Rig, pss_bytes, rig, steps, worker
+from bench.rig import Rig, Step, pss_bytes, rig, steps, worker
 from bench.world import come_due, copies, move_in, remember_alike, round_day, tidy
 from storage import lanes
 from worker import tasks
@@ -61,7 +61,7 @@ def measure(reminders: int, customers: int, *, name: str) -> list[Figure]:
     return _figures(samples, reminders, name)
 
 
-def _drain(house: Rig, fleet: psutil.Process, at: datetime, before: int, samples: list[Sample], step: object) -> None:
+def _drain(house: Rig, fleet: psutil.Process, at: datetime, before: int, samples: list[Sample], step: Step) -> None:
     """Drain a round, looking at the processes meanwhile."""
     due = "SELECT count(*) FROM reminder WHERE state = 'sent' AND ended_at >= %s"
     sampled = 0.0
@@ -74,7 +74,7 @@ def _drain(house: Rig, fleet: psutil.Process, at: datetime, before: int, samples
             assert row is not None
             sent = before + int(row[0])
             samples.append(Sample(sent, tuple(pss_bytes(each) / 1e6 for each in (fleet, *fleet.children()))))
-            step(f"{sent:,} sent, {max(samples[-1].megabytes):.0f} MB", done=sent)  # type: ignore[operator]
+            step(f"{sent:,} sent, {max(samples[-1].megabytes):.0f} MB", done=sent)
 
 
 def _figures(samples: Sequence[Sample], reminders: int, name: str) -> list[Figure]:

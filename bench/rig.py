@@ -40,6 +40,9 @@ READY_SECONDS = 60.0
 
 screen = Console(stderr=True)
 
+#: Says what is done now, and moves a bar by one, or to `done`.
+Step = Callable[..., None]
+
 
 @dataclass(frozen=True, slots=True)
 class Rig:
@@ -86,6 +89,13 @@ def rig(name: str, *, tick_seconds: float = 0.25, keep: bool = False) -> Iterato
 
 
 def _clear(settings: Settings) -> None:
+    """Nothing is left of a run that was killed: what was stopped by a signal does not even see its parent die."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            environment = process.environ()
+            homes = (environment.get("DULY_HOME", ""), str(Path(environment.get("BENCH_TALLY", "")).parent))
+            if str(settings.home) in homes:
+                process.kill()
     engines.stop(settings)
     shutil.rmtree(settings.home, ignore_errors=True)
     settings.home.mkdir(parents=True)
@@ -186,7 +196,7 @@ def pss_bytes(process: psutil.Process) -> int:
 
 
 @contextmanager
-def steps(title: str, total: float) -> Iterator[Callable[..., None]]:
+def steps(title: str, total: float) -> Iterator[Step]:
     """A bar for `total` steps. Call what it gives with the words for the next one, or with how far it has come."""
     columns = (
         TextColumn("{task.description}"), BarColumn(30), TaskProgressColumn(), TimeElapsedColumn(),
