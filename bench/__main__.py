@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,9 @@ def _in_a_process(name: str) -> list[Figure] | None:
 
 def _plot() -> None:
     """The plots are drawn by a process of their own: matplotlib is needed for nothing else."""
+    if find_spec("matplotlib") is None:
+        screen.print("no plot: matplotlib is not installed; `make bench` installs it")
+        return
     subprocess.run([sys.executable, "-m", "bench.plots"], check=False)
 
 
