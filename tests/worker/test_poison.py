@@ -128,25 +128,22 @@ def test_whom_a_dead_process_had_in_hand_is_suspect_at_once_and_free_again_after
     assert fleet.conn.execute("SELECT count(*) FROM suspect").fetchone() == (0,)
 
 
-def test_the_databases_own_restart_is_nobodys_fault(fleet: Fleet, spine: Spine, poison: MadeCustomer):
-    died = fleet.spine()
-    died.watch.take_up(LANE, {poison.party_id: 0})
+def test_a_process_elsewhere_is_given_up_when_its_lease_is_over_but_not_for_the_databases_own_restart(
+    fleet: Fleet, spine: Spine
+):
+    cut_off, elsewhere = fleet.spine(), fleet.spine()
+    cut_off.watch.take_up(LANE, {1: 0})
     fleet.conn.execute("UPDATE in_hand SET of_server = of_server - interval '1 day', lease_until = 'epoch'")
-    died.close()
-
-    assert sweeping.sweep_all(spine) == {}
-    assert fleet.conn.execute("SELECT count(*) FROM in_hand").fetchone() == (0,)
-
-
-def test_a_process_elsewhere_is_given_up_when_its_lease_is_over(fleet: Fleet, spine: Spine, poison: MadeCustomer):
-    elsewhere = fleet.spine()
-    elsewhere.watch.take_up(LANE, {poison.party_id: 0})
+    elsewhere.watch.take_up(LANE, {2: 0})
     fleet.conn.execute("UPDATE in_hand SET place = 'another host'")
     assert sweeping.sweep_all(spine) == {}
 
     fleet.conn.execute("UPDATE in_hand SET lease_until = clock_timestamp()")
 
     assert sweeping.sweep_all(spine) == {"process died": 1}
+    assert fleet.conn.execute("SELECT party_id FROM suspect").fetchall() == [(2,)]
+    assert fleet.conn.execute("SELECT count(*) FROM in_hand").fetchone() == (0,)
+    cut_off.close()
     elsewhere.close()
 
 
