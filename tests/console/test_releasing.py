@@ -13,7 +13,7 @@ from typer.testing import Result
 from config import settings as configuration
 from config.files import ConfigError
 from config.settings import Settings
-from console.house import enter, live_release
+from console.house import enter, live_release, publish
 from console.signing import WhoAreYou
 from storage import database, releases
 from tests.builders import a_small_bundle
@@ -59,7 +59,8 @@ def office(database_url: str, tmp_path: Path) -> Iterator[Office]:
     with living_by(database_url, tmp_path / "home") as settings:
         own = {"config_dir": tmp_path / "config", "templates_dir": tmp_path / "templates"}
         configuration.adopt(Settings(**{**settings.model_dump(exclude_unset=True), **own}))
-        done(duly("release", "publish", "--why", "the first one"))
+        with database.connect(database_url) as conn:
+            publish(conn, a_small_bundle(), by="tests", why="the first one")
         yield Office(tmp_path, database_url)
 
 
