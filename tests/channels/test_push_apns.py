@@ -91,6 +91,8 @@ def test_an_answer_that_comes_when_nobody_waits_any_more_harms_no_other_message(
         await adapter.send(an_outbound(APNS))
 
         assert adapter._pool.connections == [connection]
+        await asyncio.sleep(0)
+        assert adapter._under_way == set()
 
     run(tmp_path, story)
 
