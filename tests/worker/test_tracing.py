@@ -1,6 +1,8 @@
 """One span for each batch, linked to the tick that woke its lane; received by a real collector over HTTP."""
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from config.settings import Settings
 from domain.channel import Channel
 from domain.lane import Lane
-from tests.builders import a_customer, a_reminder, an_account
+from tests.builders import HOUSE, a_customer, a_reminder, an_account
 from tests.rehearsal import Fleet, fleet, sandbox
 from worker import dispatch
 from worker.ticking import look
@@ -134,6 +136,26 @@ def test_without_a_collector_in_the_settings_there_are_no_spans() -> None:
     assert cause_of(None) is None
 
 
+WITHOUT_THE_EXTRA = """
+import sys
+sys.modules["opentelemetry.sdk"] = None
+sys.modules["opentelemetry.exporter"] = None
+from config.settings import Settings
+from worker.tracing import SPANS
+SPANS.begin(Settings(otel_exporter_otlp_endpoint="http://127.0.0.1:9"))
+assert SPANS.tick() is None
+"""
+
+
+def test_without_the_extra_a_worker_says_so_and_works_on() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THE_EXTRA], cwd=HOUSE, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "duly[otel]" in done.stdout + done.stderr
+
+
 def test_a_share_of_nothing_sends_nothing_and_leaves_no_cause(collector: Collector) -> None:
     SPANS.begin(Settings(otel_exporter_otlp_endpoint=collector.url, otel_traces_sampler_arg=0))
 
@@ -155,6 +177,7 @@ def test_a_cause_is_read_as_it_was_written(collector: Collector) -> None:
     assert (context.trace_id, context.span_id) == (tick.get_span_context().trace_id, tick.get_span_context().span_id)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_begins_without_its_parent_s_spans(collector: Collector) -> None:
     SPANS.begin(Settings(otel_exporter_otlp_endpoint=collector.url))
     read, write = os.pipe()
