@@ -5,6 +5,7 @@ Each runs in a process of its own, one after the other; one that fails does not 
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from typing import Any
 
 from bench import dispatch, fleet, growth, latency, limit, memory, policy, receipts, rendering, senders, soak, stages
 from bench.results import Figure, figure_from, save, show
-from bench.rig import end_on_signals, screen
+from bench.rig import end_on_signals, leash, screen
 
 #: What `make bench` runs.
 BENCHES: Mapping[str, Callable[[], Sequence[Figure]]] = {
@@ -99,7 +100,9 @@ def _in_a_process(name: str) -> list[Figure] | None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "figures.json"
         again = [word for word in sys.argv[1:] if word not in {*BENCHES, *LONG}]
-        child = subprocess.Popen([sys.executable, "-m", "bench", name, *again, "--out", str(out)])
+        child = subprocess.Popen(
+            [*leash(signal.SIGTERM), sys.executable, "-m", "bench", name, *again, "--out", str(out)]
+        )
         try:
             code = child.wait()
         except BaseException:

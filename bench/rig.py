@@ -108,7 +108,7 @@ def _clear(settings: Settings) -> None:
 def worker(rig: Rig, *, processes: int = PROCESSES, ageless: bool = False) -> Iterator[psutil.Process]:
     """A worker of ours on every queue, with so many processes; `ageless` never recycles one."""
     words = ["worker", "--loglevel", "WARNING", "--pool", "prefork", "--concurrency", str(processes)]
-    words += ["-Q", ",".join(QUEUES), "--without-gossip", "--without-mingle"]
+    words += ["-Q", ",".join(QUEUES)]
     if ageless:
         words += ["--max-tasks-per-child", NEVER, "--max-memory-per-child", NEVER]
     with running(_celery(words), child_environment(rig.settings), rig.log_file) as process:
@@ -132,7 +132,7 @@ def running(command: Sequence[str], environment: Mapping[str, str], log_file: Pa
     """A program and all that it starts, for the length of a `with` block."""
     with log_file.open("ab") as log:
         started = subprocess.Popen(
-            [*_leash(), *command], env=dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            [*leash(signal.SIGKILL), *command], env=dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
     process = psutil.Process(started.pid)
@@ -149,9 +149,10 @@ def running(command: Sequence[str], environment: Mapping[str, str], log_file: Pa
         started.wait(10)
 
 
-def _leash() -> list[str]:
+def leash(at_death: signal.Signals) -> list[str]:
+    """What sends a child that signal when we are killed without a word, where the system knows how."""
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+    return [setpriv, "--pdeathsig", at_death.name.removeprefix("SIG"), "--"] if setpriv else []
 
 
 def family(process: psutil.Process) -> list[psutil.Process]:
