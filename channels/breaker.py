@@ -60,16 +60,17 @@ CREDENTIAL_CODES = frozenset({
 })  # fmt: skip
 _TOKEN_REFUSED = "token refused"  # noqa: S105 - the beginning of a code, no secret
 
-#: What refuses one lender's sender or one message: nothing is wrong with the provider.
+#: What refuses one lender's sender, one message or one mailbox: nothing is wrong with the provider.
 MESSAGE_CODES = frozenset({
     "21212", "21267", "21603", "21606", "21608", "21654", "21659", "21660", "21661", "21703", "21704", "21705",
     "30034", "30863", "30943", "bad sender", "unsubscribe url", "INVALID_ARGUMENT", "window closed",
+    "450",  # this mailbox, for now (RFC 5321, section 4.2.3): greylisting too
 })  # fmt: skip
 
 
 def health_of(refusal: ChannelError) -> Health:
     """What a refusal says about the provider: a rejected address is a good answer."""
-    code = refusal.code.partition(" 5.")[0]  # an enhanced status code says nothing more here
+    code = refusal.code.partition(" ")[0] if refusal.code[:1].isdigit() else refusal.code  # no enhanced status code
     if code in MESSAGE_CODES:
         return Health.NOTHING
     match refusal:

@@ -48,6 +48,9 @@ FORGET_SECONDS = 300.0
 #: Reminders that wait for a provider are asked back within this, when it is mended.
 RECALLED_WITHIN = timedelta(minutes=20)
 
+#: A letter for which nobody can be found is judged again no later than this.
+LONGEST_STOPPED_WAIT = timedelta(minutes=15)
+
 PACING = our_own("pacing")
 STOPPED = our_own("provider_stopped")
 
@@ -72,7 +75,7 @@ class Traffic:
 
         `now` is business time. Leases tokens, so call it once per batch, before anybody is locked.
         """
-        several = routes.get(channel)
+        several = self._carriers(routes, channel)
         if not several:
             return wanted
         self._read(conn, several)
@@ -95,7 +98,7 @@ class Traffic:
             return
         going: list[Letter] = []
         for letter in decisions.letters:
-            routed = self._routed(routes, lender, letter)
+            routed = self._routed(routes, lender, letter, now)
             if isinstance(routed, Letter):
                 going.append(routed)
             else:
@@ -103,8 +106,10 @@ class Traffic:
                 _put_off(decisions, letter, because.rule, wait, release_hash=release_hash, now=now)
         decisions.letters = going
 
-    def _routed(self, routes: Routes, lender: Lender, letter: Letter) -> Letter | tuple[Because, timedelta]:
-        several = routes.get(letter.outbound.channel, ())
+    def _routed(
+        self, routes: Routes, lender: Lender, letter: Letter, now: datetime
+    ) -> Letter | tuple[Because, timedelta]:
+        several = self._carriers(routes, letter.outbound.channel)
         if not several:
             return letter
         fitting = [route for route in several if fits(route.kind, letter.outbound)]
@@ -113,7 +118,7 @@ class Traffic:
             weights = [each for each in weights if each[0] not in self._probes] or weights
         name = choose(letter.intent.contact_id, weights)
         if name is None:
-            return STOPPED, STOPPED_WAIT
+            return STOPPED, self._stopped_for(fitting, now)
         route = next(each for each in fitting if each.name == name)
         sender = lender.sender_at(name) or letter.outbound.sender
         limits = _limits(route, sender, letter)
@@ -130,9 +135,23 @@ class Traffic:
             intent=letter.intent._replace(inputs={**letter.intent.inputs, "provider": name}),
         )
 
-    def _is_plain(self, routes: Routes, lender: Lender, channel: Channel) -> bool:
+    def _stopped_for(self, several: Sequence[Route], now: datetime) -> timedelta:
+        """Until one of them may be tried; whoever mends one calls back who waits."""
+        standings = [self._standing[route.name] for route in several if route.name in self._standing]
+        waits = [standing.retry_at - now for standing in standings if standing.retry_at is not None]
+        return max(STOPPED_WAIT, min([*waits, LONGEST_STOPPED_WAIT]))
+
+    def _carriers(self, routes: Routes, channel: Channel) -> tuple[Route, ...]:
+        """A channel's providers; none where we can log in nowhere: its messages are answered with just that."""
         several = routes.get(channel, ())
-        return not several or (len(several) == 1 and not several[0].limits and several[0].name not in self._probes)
+        return several if any(self._has(route.name) for route in several) else ()
+
+    def _is_plain(self, routes: Routes, lender: Lender, channel: Channel) -> bool:
+        several = self._carriers(routes, channel)
+        if not several:
+            return True
+        only = several[0]
+        return len(several) == 1 and not only.limits and only.name not in self._probes and self._may_use(only.name)
 
     def _room_at(self, route: Route, lender: Lender, wanted: int, share: float) -> int:
         """How large a batch may be for this provider's share of it to fit its limits."""

@@ -88,6 +88,8 @@ def test_refused_credentials_stop_it_from_any_state_until_somebody_mends_them(st
         (Misconfigured("21606"), Health.NOTHING),  # one lender's sender
         (TryLater("connect"), Health.FAILED),
         (TryLater("window closed"), Health.NOTHING),
+        (TryLater("450 4.2.0"), Health.NOTHING),
+        (TryLater("421 4.3.2"), Health.FAILED),
         (OutcomeUnknown("timeout"), Health.FAILED),
         (Rejected("21610", False, True), Health.GOOD),
         (Rejected("550 5.1.1", True), Health.GOOD),

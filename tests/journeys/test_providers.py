@@ -26,6 +26,7 @@ from domain.channel import Channel
 from domain.lane import Lane
 from domain.route import Rate
 from storage import lanes, providers
+from storage.providers import Named, Turned
 from tests.builders import HOUSE, TUESDAY_MORNING, a_customer, a_live_release, a_reminder, an_account, the_bundle
 from tests.rehearsal import Fleet, Sandbox
 from worker import dispatch
@@ -212,6 +213,28 @@ def test_wrong_credentials_stop_the_provider_once_until_they_are_changed(
     assert [each.reason for each in providers.changes(fleet.conn, "twilio")][:2] == [
         "answers again (5 tried)", "its credentials were changed",
     ]  # fmt: skip
+
+
+def test_a_message_out_of_another_lane_waits_for_its_provider_too(fleet: Fleet, sandbox: Sandbox):
+    due_texts(fleet, 3)
+    fleet.conn.execute("UPDATE reminder SET channel = 'email'")  # an older ladder began there
+    routes = [Named("twilio", "sms", 100), Named("smtp", "email", 100)]
+    providers.register(fleet.conn, routes, by="tests")
+    before = next(
+        each
+        for each in providers.standings(fleet.conn, window=timedelta(1), weighing=timedelta(1))
+        if each.provider == "twilio"
+    )
+    retry_at = lanes.business_now(fleet.conn) + timedelta(minutes=7)
+    providers.turn(fleet.conn, before, Turned("open", retry_at, 3, "connect"), by="tests", reason="tests")
+
+    with a_worker(fleet) as worker:
+        dispatch.drain(worker, Lane("lantern", Channel.EMAIL, 0))
+
+    assert sandbox.accepted() == 0
+    waiting = fleet.conn.execute("SELECT DISTINCT state, channel, due_at, reason FROM reminder").fetchall()
+    assert waiting == [("planned", "sms", retry_at, "duly.provider_stopped")]
+    assert fleet.conn.execute("SELECT count(*) FROM contact").fetchone() == (0,)
 
 
 # ------------------------------------------------------------------------------------------------------------- limits

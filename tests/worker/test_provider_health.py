@@ -157,3 +157,15 @@ def test_what_was_seen_is_told_again_when_the_database_was_away(conn: Conn, data
         traffic.settle(conn)
 
     assert conn.execute("SELECT sum(failed) FROM provider_answer").fetchone() == (3,), "and only once"
+
+
+def test_a_channel_without_any_log_in_is_not_kept_waiting(conn: Conn):
+    traffic = a_worker(conn)
+    traffic.watches = {"smtp": Watch(5.0)}
+
+    assert room(conn, traffic) == 500, "who sends says that there is no provider"
+
+    traffic.watches = {"second": Watch(5.0)}
+    see(traffic, "second", failed=20)
+    traffic.settle(conn)
+    assert room(conn, traffic) == 0, "the only one that we can log in to is stopped"
