@@ -100,7 +100,9 @@ def test_an_uncertain_reminder_keeps_the_account_going(fleet: Fleet, sandbox: Sa
     lane = a_full_lane(fleet)
     sandbox.arm({"channel": "sms", "kind": "drop_after", "every": 3})  # more, and the provider would be stopped
     spine = fleet.spine()
-    dispatch.drain(spine, lane)
+    eventually(
+        lambda: dispatch.drain(spine, lane).reminders == 0, why="nothing is due: a slow machine needs two slices"
+    )
     spine.close()
 
     lost = CUSTOMERS // 3
