@@ -33,8 +33,8 @@ from storage import database
 from worker import engines
 
 ROUNDS = 3
-RECEIPTS = 6_000
-CONNECTIONS = 256
+RECEIPTS = 9_000
+CONNECTIONS = 512
 
 GOAL = 3_000
 PUBLIC_URL = "https://duly.example"
