@@ -28,7 +28,7 @@ AFTER_SECONDS = 1.5
 LONGEST_AFTER_SECONDS = 30.0
 
 #: A script that waits longer for something reports it.
-SCRIPT_PATIENCE_SECONDS = 180.0
+SCRIPT_PATIENCE_SECONDS = 400.0
 
 
 @dataclass(frozen=True)
