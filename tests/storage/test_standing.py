@@ -99,7 +99,8 @@ def test_no_large_table_is_read_through(conn: Conn) -> None:
     )
     conn.execute(
         """
-        INSERT INTO call_task (party_id, customer_id, lender_id, account_ids, kind, reason, queued_at, not_before, state)
+        INSERT INTO call_task (party_id, customer_id, lender_id, account_ids, kind, reason, queued_at, not_before,
+                               state)
         SELECT n, n, 'lantern', '{}', 'call', 'x', now(), now(), 'done' FROM generate_series(1, 20000) AS n
         """
     )
