@@ -11,7 +11,7 @@ import ssl
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from aioapns import NotificationRequest, PushType
 from aioapns.common import NotificationResult
@@ -49,6 +49,10 @@ MOST_UNDER_WAY = 500
 logging.getLogger("aioapns").setLevel(logging.CRITICAL)  # it logs what we translate, device tokens not excluded
 
 
+#: How long connections may take to close.
+GOOD_BYE_SECONDS: Final = 1.0
+
+
 class ApnsPush:
     """One app, by its bundle id."""
 
@@ -82,6 +86,7 @@ class ApnsPush:
             await asyncio.wait(self._under_way, timeout=1.0)
         for task in self._under_way:
             task.cancel()
+        await self._pool.gone()
 
     async def _connection(self) -> APNsBaseClientProtocol:
         """A connection that is open. Whatever goes wrong here, nothing has been sent."""
@@ -179,6 +184,17 @@ class _Pool(APNsKeyConnectionPool):
             self._token,
         )
         return await self._create_connection(factory)
+
+    async def gone(self) -> None:
+        """Wait until what was closed is gone: TLS says good-bye first. Who does not answer to that is cut off."""
+        try:
+            async with asyncio.timeout(GOOD_BYE_SECONDS):
+                while self.connections:
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            for connection in self.connections:
+                if connection.transport is not None:
+                    connection.transport.abort()
 
     def discard_connection(self, connection: APNsBaseClientProtocol) -> None:
         """A connection may be lost before it was ever listed."""
