@@ -55,7 +55,8 @@ def step_through(
     mend: Callable[[], None],
 ) -> Stepped:
     """Live from `start` to `until`, moment by moment. Raises ClockRefused when the clock would run backwards."""
-    present = lanes.stepped_clock(spine.conn)
+    do = partial(spine.persist, meanwhile=mend)
+    present = do(lanes.stepped_clock)
     if present is not None and present > start:
         raise ClockRefused(
             f"this database already lives at {present:%Y-%m-%d %H:%M} UTC: start there or later, or take another "
@@ -63,7 +64,6 @@ def step_through(
         )
     if until <= start:
         raise ClockRefused("the run would end before it begins: --until must be after --from")
-    do = partial(spine.persist, meanwhile=mend)
     began, moments, now = time.monotonic(), 0, start
     while True:
         do(partial(lanes.step_clock, to=now))

@@ -15,7 +15,7 @@ import pytest
 
 from config.settings import Settings
 from simulator.portfolio import write_portfolio
-from storage import database, ledger
+from storage import database, lanes, ledger
 from storage.rows import Conn
 from tests.builders import HOUSE
 from tests.rehearsal import eventually
@@ -104,6 +104,8 @@ def test_a_fleet_whose_worker_and_engines_are_killed_goes_on_and_contacts_nobody
     rehearsal.take_in(300)
     with rehearsal.start("up", "--from", "2026-03-01", "--until", "2026-03-06", "--seed", "3") as fleet:
         try:
+            with rehearsal.connect() as conn:
+                eventually(lambda: lanes.stepped_clock(conn) is not None, why="the first day begins")
             for pattern in ("worker.app", "valkey-server", "postgres"):
                 time.sleep(2)
                 kill_one(rehearsal.settings.home, pattern)
