@@ -59,6 +59,15 @@ class House:
         query = "SELECT count(*) FROM reminder WHERE lender_id = %s AND state = 'planned' AND due_at <= business_now()"
         return self.conn.execute(query, (lender,)).fetchone()[0]
 
+    def deciding_since_before(self, at: float) -> int:
+        """Workers' transactions that began before that instant (seconds since 1970) and are still open."""
+        query = """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name LIKE 'duly worker%%'
+              AND xact_start < to_timestamp(%s)
+        """
+        return self.conn.execute(query, (at,)).fetchone()[0]
+
     def forget(self) -> None:
         """Nothing is due, paused or faulty any more."""
         self.arm()
@@ -117,6 +126,7 @@ def test_a_pause_stops_everything_in_the_middle_of_a_batch_and_a_resume_begins_g
 
     lanes.pause(house.conn, "*", reason="a test", by="tests")
     since = house.conn.execute("SELECT extract(epoch FROM since)::float FROM pause").fetchone()[0]
+    eventually(lambda: house.deciding_since_before(since) == 0, why="nobody decides any more who did not see it")
     eventually(lambda: lanes.stillness(house.conn).open_batches == 0, why="what was in hand is given back")
 
     last_stamp = house.conn.execute(
