@@ -233,17 +233,22 @@ def plan(conn: Conn, rows: Sequence[NewReminder]) -> int:
         WHERE a.state = 'open' AND a.balance_minor > 0
         ON CONFLICT (party_id, account_id) WHERE state IN ('planned', 'intended') DO NOTHING
         """,
-        (
-            wire.int8_array([r.party_id for r in rows]),
-            wire.int8_array([r.account_id for r in rows]),
-            wire.text_array([r.lender_id for r in rows]),
-            wire.text_array([r.ladder for r in rows]),
-            wire.text_array([r.step for r in rows]),
-            wire.text_array([r.stage for r in rows]),
-            wire.text_array([r.channel.value for r in rows]),
-            wire.int2_array([r.shard for r in rows]),
-            wire.moment_array([r.planned_for for r in rows]),
-            wire.moment_array([r.due_at for r in rows]),
-            wire.moment_array([r.expires_at for r in rows]),
-        ),
+        columns_of(rows),
     ).rowcount
+
+
+def columns_of(rows: Sequence[NewReminder]) -> Sequence[bytes]:
+    """Next steps, a parameter for each column as `plan` lists them."""
+    return (
+        wire.int8_array([r.party_id for r in rows]),
+        wire.int8_array([r.account_id for r in rows]),
+        wire.text_array([r.lender_id for r in rows]),
+        wire.text_array([r.ladder for r in rows]),
+        wire.text_array([r.step for r in rows]),
+        wire.text_array([r.stage for r in rows]),
+        wire.text_array([r.channel.value for r in rows]),
+        wire.int2_array([r.shard for r in rows]),
+        wire.moment_array([r.planned_for for r in rows]),
+        wire.moment_array([r.due_at for r in rows]),
+        wire.moment_array([r.expires_at for r in rows]),
+    )

@@ -6,12 +6,13 @@ the planner would walk the partial index of all that are for each row of the wav
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 from uuid import UUID
 
 from domain.contact import EventKind
-from domain.reminder import ReminderState
+from domain.reminder import NewReminder, ReminderState
 from storage import wire
+from storage.intents import columns_of
 from storage.rows import Conn, transpose
 
 
@@ -31,55 +32,116 @@ class Result(NamedTuple):
     costs_attempt: bool = True
 
 
-def stamp(
+class Asked(NamedTuple):
+    """One reminder of a wave that wants to go. `window_ends` is when it may go no longer; None: whenever."""
+
+    party_id: int
+    reminder_id: int
+    contact_id: UUID
+    window_ends: datetime | None
+
+
+def turn(
     conn: Conn,
     batch_id: UUID,
-    wave: Sequence[tuple[int, int, UUID, datetime | None]],
     *,
+    results: Sequence[Result],
+    following: Sequence[NewReminder],
+    wave: Sequence[Asked],
     lease: timedelta,
     again: bool = False,
 ) -> list[UUID] | None:
-    """Stamp a wave just before its first byte; the contacts that may go, or None when the lease is lost.
+    """Record the wave before and stamp the next just before its first byte, in one statement.
 
-    `again`: this worker asked before, and cannot know whether that was committed; it has sent nothing of the wave.
+    The contacts that may go, or None when the lease is lost: what is recorded is recorded all the same. `following` are
+    the next steps of the accounts whose reminders end here; an account with an open step, or that owes nothing, keeps
+    its peace. `again`: this worker asked before, and cannot know whether that was committed; it has sent nothing of the
+    wave. Safe to repeat, and safe when a sweep already called them uncertain: proof of acceptance wins.
 
-    One statement renews the lease (database clock) and checks per contact that it still stands, that nothing is paused,
-    that its window has not closed, and that the party's stop epoch is what was judged. `wave` holds, per
-    reminder, its party, itself, its contact and the end of the window.
+    The lease is renewed by the database's clock, and each contact is asked whether it still stands, whether anything is
+    paused, whether its window has closed, and whether the party's stop epoch is what was judged.
     """
+    ended = [(r, reminder) for r in results if r.state is not ReminderState.PLANNED for reminder in r.reminder_ids]
     row = conn.execute(
-        """
-        WITH lease AS (
-            UPDATE batch SET lease_until = clock_timestamp() + %s
-            WHERE batch_id = %s AND ended_at IS NULL AND lease_until > clock_timestamp()
-            RETURNING batch_id
-        ), stamped AS (
-            UPDATE reminder r SET stamped_at = clock_timestamp()
-            FROM unnest(%s, %s, %s, %s) AS v(party_id, reminder_id, contact_id, window_ends), party p, lease
-            WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
-              AND r.batch_id = lease.batch_id
-              AND coalesce(r.state) = 'intended' AND (r.stamped_at IS NULL OR %s)
-              AND p.party_id = r.party_id AND p.stop_epoch = r.judged_epoch
-              AND (v.window_ends IS NULL OR v.window_ends > business_now())
-              AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', r.lender_id))
-            RETURNING r.contact_id
-        )
-        SELECT (SELECT count(*) FROM lease), coalesce((SELECT array_agg(DISTINCT contact_id) FROM stamped), '{}')
-        """,
-        (lease, batch_id, *_columns_of(wave), again),
+        _TURN,
+        (
+            *_told(results),
+            wire.int8_array([r.party_id for r, _ in ended]),
+            wire.int8_array([reminder for _, reminder in ended]),
+            wire.uuid_array([r.contact_id for r, _ in ended]),
+            wire.text_array([r.state.value for r, _ in ended]),
+            wire.text_array([r.code for r, _ in ended]),
+            *columns_of(following),
+            lease,
+            batch_id,
+            wire.int8_array([asked.party_id for asked in wave]),
+            wire.int8_array([asked.reminder_id for asked in wave]),
+            wire.uuid_array([asked.contact_id for asked in wave]),
+            wire.moment_array([asked.window_ends for asked in wave]),
+            again,
+        ),
         binary=True,
     ).fetchone()
     assert row is not None
     return list(row[1]) if row[0] else None
 
 
-def _columns_of(wave: Sequence[tuple[int, int, UUID, datetime | None]]) -> Sequence[bytes]:
+def _told(results: Sequence[Result]) -> Sequence[bytes]:
     return (
-        wire.int8_array([row[0] for row in wave]),
-        wire.int8_array([row[1] for row in wave]),
-        wire.uuid_array([row[2] for row in wave]),
-        wire.moment_array([row[3] for row in wave]),
+        wire.int8_array([r.party_id for r in results]),
+        wire.uuid_array([r.contact_id for r in results]),
+        wire.moment_array([r.intended_at for r in results]),
+        wire.text_array([r.kind.value for r in results]),
+        wire.text_array([r.provider for r in results]),
+        wire.ref_array([r.provider_ref for r in results]),
+        wire.text_array([r.code for r in results]),
     )
+
+
+#: Each part sees the tables as they were before the statement; a next step is written after the end of the one before
+#: it, whose row it joins. A call of business_now() for each row would cost as much as its insert: it is asked once.
+_TURN: LiteralString = """
+    WITH told AS (
+        INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, provider, provider_ref,
+                                   code)
+        SELECT v.party_id, v.contact_id, v.intended_at, v.kind, 'dispatch', (SELECT business_now()), v.provider,
+               v.provider_ref, v.code
+        FROM unnest(%s, %s, %s, %s, %s, %s, %s)
+             AS v(party_id, contact_id, intended_at, kind, provider, provider_ref, code)
+        ON CONFLICT DO NOTHING
+    ), ended AS (
+        UPDATE reminder r SET state = v.state, reason = v.code, ended_at = (SELECT business_now())
+        FROM unnest(%s, %s, %s, %s, %s) AS v(party_id, reminder_id, contact_id, state, code)
+        WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
+          AND (r.state = 'intended' OR r.state = 'uncertain' AND v.state = 'sent')
+        RETURNING r.party_id, r.account_id
+    ), planned AS (
+        INSERT INTO reminder (party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for, due_at,
+                              expires_at)
+        SELECT v.* FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+               AS v(party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for, due_at,
+                    expires_at)
+        JOIN ended e ON e.party_id = v.party_id AND e.account_id = v.account_id
+        JOIN account a ON a.party_id = v.party_id AND a.account_id = v.account_id
+        WHERE a.state = 'open' AND a.balance_minor > 0
+        ON CONFLICT (party_id, account_id) WHERE state IN ('planned', 'intended') DO NOTHING
+    ), lease AS (
+        UPDATE batch SET lease_until = clock_timestamp() + %s
+        WHERE batch_id = %s AND ended_at IS NULL AND lease_until > clock_timestamp()
+        RETURNING batch_id
+    ), stamped AS (
+        UPDATE reminder r SET stamped_at = clock_timestamp()
+        FROM unnest(%s, %s, %s, %s) AS v(party_id, reminder_id, contact_id, window_ends), party p, lease
+        WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
+          AND r.batch_id = lease.batch_id
+          AND coalesce(r.state) = 'intended' AND (r.stamped_at IS NULL OR %s)
+          AND p.party_id = r.party_id AND p.stop_epoch = r.judged_epoch
+          AND (v.window_ends IS NULL OR v.window_ends > (SELECT business_now()))
+          AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', r.lender_id))
+        RETURNING r.contact_id
+    )
+    SELECT (SELECT count(*) FROM lease), coalesce((SELECT array_agg(DISTINCT contact_id) FROM stamped), '{}')
+"""
 
 
 def release_unstamped(conn: Conn, batch_id: UUID, contacts: Sequence[tuple[int, UUID, datetime]], *, code: str) -> int:
@@ -113,58 +175,8 @@ def release_unstamped(conn: Conn, batch_id: UUID, contacts: Sequence[tuple[int, 
     ).rowcount
 
 
-def record(conn: Conn, results: Sequence[Result]) -> None:
-    """Write down what became of a wave.
-
-    Safe to repeat, and safe when a sweep already called them uncertain: proof of acceptance wins.
-    """
-    contacts = wire.uuid_array([r.contact_id for r in results])
-    conn.execute(
-        """
-        INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, provider, provider_ref,
-                                   code)
-        SELECT v.party_id, v.contact_id, v.intended_at, v.kind, 'dispatch', business_now(), v.provider,
-               v.provider_ref, v.code
-        FROM unnest(%s, %s, %s, %s, %s, %s, %s)
-             AS v(party_id, contact_id, intended_at, kind, provider, provider_ref, code)
-        ON CONFLICT DO NOTHING
-        """,
-        (
-            wire.int8_array([r.party_id for r in results]),
-            contacts,
-            wire.moment_array([r.intended_at for r in results]),
-            wire.text_array([r.kind.value for r in results]),
-            wire.text_array([r.provider for r in results]),
-            wire.ref_array([r.provider_ref for r in results]),
-            wire.text_array([r.code for r in results]),
-        ),
-    )
-    _end(conn, [r for r in results if r.state is not ReminderState.PLANNED])
-    _go_back(conn, [r for r in results if r.state is ReminderState.PLANNED])
-
-
-def _end(conn: Conn, results: Sequence[Result]) -> None:
-    if not results:
-        return
-    ended = [(r, reminder) for r in results for reminder in r.reminder_ids]
-    conn.execute(
-        """
-        UPDATE reminder r SET state = v.state, reason = v.code, ended_at = business_now()
-        FROM unnest(%s, %s, %s, %s, %s) AS v(party_id, reminder_id, contact_id, state, code)
-        WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
-          AND (r.state = 'intended' OR r.state = 'uncertain' AND v.state = 'sent')
-        """,
-        (
-            wire.int8_array([r.party_id for r, _ in ended]),
-            wire.int8_array([reminder for _, reminder in ended]),
-            wire.uuid_array([r.contact_id for r, _ in ended]),
-            wire.text_array([r.state.value for r, _ in ended]),
-            wire.text_array([r.code for r, _ in ended]),
-        ),
-    )
-
-
-def _go_back(conn: Conn, results: Sequence[Result]) -> None:
+def go_back(conn: Conn, results: Sequence[Result]) -> None:
+    """Send the reminders of refused contacts back to policy, each after its wait."""
     if not results:
         return
     conn.execute(

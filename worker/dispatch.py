@@ -195,18 +195,34 @@ def _turn(
     None when the lease is lost. If the connection dies at the commit this is done again: recording twice changes
     nothing, and a stamp of our own that was committed unseen counts, since nothing has been sent on it.
     """
+    letters, answers, results = answered
+    following = [
+        new
+        for letter, result in zip(letters, results, strict=True)
+        if result.state is not ReminderState.PLANNED
+        for new in letter.successors
+    ]
+    asked = [
+        waves.Asked(letter.intent.party_id, each.reminder_id, letter.intent.contact_id, letter.intent.window_ends)
+        for letter in wave
+        for each in letter.intent.accounts
+    ]
     lease = timedelta(seconds=spine.settings.lease_seconds)
-    with conn.pipeline(), conn.transaction():
-        _record(conn, *answered)
-        if not wave:
-            waves.close_batch(conn, batch_id)
-            return set()
-        asked = [
-            (letter.intent.party_id, each.reminder_id, letter.intent.contact_id, letter.intent.window_ends)
-            for letter in wave
-            for each in letter.intent.accounts
-        ]
-        stamped = waves.stamp(conn, batch_id, asked, lease=lease, again=next(tries) > 0)
+    turn = partial(
+        waves.turn, conn, batch_id, results=results, following=following, wave=asked, lease=lease,
+        again=next(tries) > 0,
+    )  # fmt: skip
+    refused = [result for result in results if result.state is ReminderState.PLANNED]
+    dead = [row for row in map(retired_by, letters, answers) if row is not None]
+    if wave and not refused and not dead:  # a statement of its own: nothing to open, nothing to commit
+        stamped = turn()
+    else:
+        with conn.transaction():
+            waves.go_back(conn, refused)
+            waves.retire_addresses(conn, dead)
+            stamped = turn()
+            if not wave:
+                waves.close_batch(conn, batch_id)
     return None if stamped is None else set(stamped)
 
 
@@ -222,23 +238,6 @@ def _results(spine: Spine, wave: Sequence[Letter], answers: Sequence[Answer]) ->
         result_of(letter, answer, provider=None if isinstance(answer, Receipt) else spine.provider_of(letter.outbound))
         for letter, answer in zip(wave, answers, strict=True)
     ]
-
-
-def _record(conn: Conn, wave: Sequence[Letter], answers: Sequence[Answer], results: Sequence[waves.Result]) -> None:
-    """Record a wave's answers and plan what follows those that ended; an account with an open step keeps it."""
-    if not wave:
-        return
-    waves.record(conn, results)
-    waves.retire_addresses(conn, [row for row in map(retired_by, wave, answers) if row is not None])
-    intents.plan(
-        conn,
-        [
-            new
-            for letter, result in zip(wave, results, strict=True)
-            if result.state is not ReminderState.PLANNED
-            for new in letter.successors
-        ],
-    )
 
 
 # ----------------------------------------------------------------------------------------------------------- the sweeps
