@@ -13,6 +13,7 @@ from uuid import UUID
 from domain.channel import Channel
 from domain.contact import EventKind
 from domain.message import Rendered
+from domain.value import value
 
 
 class ChannelError(Exception):
@@ -63,7 +64,7 @@ class Misconfigured(ChannelError):
     """Our fault (credentials, sender, template): stop this provider and shout; nothing was sent."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Outbound:
     """One message on its way. `to` is the clear address; `valid_for` cuts the provider's own queueing to the window.
 
@@ -92,7 +93,7 @@ class Outbound:
         return self.valid_for - timedelta(seconds=max(waited, 0.0))
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Receipt:
     """The provider's acceptance. `provider_ref` is its id for the message."""
 

@@ -74,8 +74,10 @@ class Lender:
 
     def offers_for(self, debts: Iterable[tuple[int, int]]) -> tuple[str, ...]:
         """What may be offered for all of these debts, each given by its days past due and its balance."""
-        asked = tuple(debts)
-        return tuple(terms.id for terms in self.offers if all(terms.suits(days, minor) for days, minor in asked))
+        offers = self.offers
+        for days, minor in debts:
+            offers = tuple([terms for terms in offers if terms.suits(days, minor)])
+        return tuple([terms.id for terms in offers])
 
     def deadline_on(self, due_dates: Iterable[date], on: date) -> date | None:
         """The next day, not before `on`, that the contract of one of these debts sets."""

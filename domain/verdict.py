@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from domain.value import value
+
 
 @dataclass(frozen=True, slots=True)
 class Because:
@@ -15,7 +17,7 @@ class Because:
     severity: str  # hard | soft
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Allow:
     """`until` is the last instant (exclusive) at which this allowance stands: the end of today's window, aware UTC."""
 

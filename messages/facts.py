@@ -1,12 +1,12 @@
 """The facts a message is rendered from: read when it is decided, sealed beside the contact, enough to show it again."""
 
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import orjson
 
 from domain.money import EXPONENTS, MAX_MINOR
+from domain.value import value
 
 #: One message lists no more debts than a person can read; more go to a person.
 MAX_DEBTS = 20
@@ -16,7 +16,7 @@ class BadFacts(ValueError):
     """Facts that no message may be rendered from. The message never repeats a value."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Debt:
     """`ref` is at most the last 4 characters of the account's number; `product` an id such as `card`; `due_on` as in
     the contract."""
@@ -36,7 +36,7 @@ class Debt:
             raise BadFacts("unknown currency; use an ISO 4217 code that duly lists")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Facts:
     """What is true of one customer and one lender on `as_of`, and what may be offered.
 
@@ -62,8 +62,7 @@ class Facts:
     def __post_init__(self) -> None:
         if not 0 < len(self.debts) <= MAX_DEBTS:
             raise BadFacts(f"a message covers 1 to {MAX_DEBTS} debts; hand more to a person")
-        currency = self.debts[0].currency
-        if any(debt.currency != currency for debt in self.debts):
+        if len(self.debts) > 1 and len({debt.currency for debt in self.debts}) > 1:
             raise BadFacts("the debts of one message must share one currency; send one message for each")
 
     @property

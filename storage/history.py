@@ -5,9 +5,9 @@ bytes) and the rest as text: channel|purpose|actor|lender|look-up of the address
 for contacts that come in by other ways (`pack_history_entry`; an agreement test holds the two together).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import itemgetter
 from struct import Struct
 from typing import Final, LiteralString
@@ -21,8 +21,11 @@ from storage import wire
 
 _HEAD: Final = Struct(">q8sh")
 
-#: What distinguishes one entry from the next of the same customer, and repeats: everything but the instant.
-_Facts = tuple[Channel, tuple[str, ...], str | None, Purpose, Actor, str]
+#: A contact but for its instant, as most of them count. It repeats from entry to entry of a customer.
+_Rest = tuple[Channel, Outcome, tuple[str, ...], str | None, Direction, Purpose, Actor, str, None]
+
+#: Without the Python frame that a named tuple's own constructor costs: there are ten of them for each reminder.
+_past: Final = partial(tuple.__new__, PastContact)
 
 #: The outcome of the few contacts that do not count as their bare intent, by party and end of the contact's id.
 Told = Mapping[tuple[int, bytes], Outcome]
@@ -68,14 +71,15 @@ def told(rows: Iterable[tuple[int, UUID, str]]) -> Told:
 
 def unpack(party_id: int, packed: bytes, outcomes: Told) -> list[PastContact]:
     """The entries of one party, oldest first."""
-    past = [
-        PastContact(
-            wire.instant(at), facts[0],
-            outcomes.get((party_id, end), Outcome.INTENDED) if outcomes else Outcome.INTENDED,
-            facts[1], facts[2], Direction.OUT, facts[3], facts[4], facts[5],
-        )
-        for at, end, facts in _entries(packed)
-    ]  # fmt: skip
+    past = []
+    position, end = 0, len(packed)
+    while position < end:
+        at, tail, length = _HEAD.unpack_from(packed, position)
+        position += _HEAD.size + length
+        entry = _past((wire.instant(at), *_read(packed[position - length : position])))
+        if outcomes:
+            entry = entry._replace(outcome=outcomes.get((party_id, tail), Outcome.INTENDED))
+        past.append(entry)
     past.sort(key=_WHEN)
     return past
 
@@ -83,18 +87,10 @@ def unpack(party_id: int, packed: bytes, outcomes: Told) -> list[PastContact]:
 _WHEN = itemgetter(0)
 
 
-def _entries(packed: bytes) -> Iterator[tuple[int, bytes, _Facts]]:
-    position, end = 0, len(packed)
-    while position < end:
-        at, tail, length = _HEAD.unpack_from(packed, position)
-        position += _HEAD.size + length
-        yield at, tail, _read(packed[position - length : position])
-
-
 @lru_cache(maxsize=1 << 12)
-def _read(facts: bytes) -> _Facts:
+def _read(facts: bytes) -> _Rest:
     channel, purpose, actor, lender, lookup, accounts = facts.decode().split("|")
     return (
-        Channel(channel), tuple(accounts.split(",")) if accounts else (), lookup or None, Purpose(purpose),
-        Actor(actor), lender,
+        Channel(channel), Outcome.INTENDED, tuple(accounts.split(",")) if accounts else (), lookup or None,
+        Direction.OUT, Purpose(purpose), Actor(actor), lender, None,
     )  # fmt: skip

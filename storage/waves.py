@@ -50,7 +50,7 @@ def turn(
     wave: Sequence[Asked],
     lease: timedelta,
     again: bool = False,
-) -> list[UUID] | None:
+) -> set[UUID] | None:
     """Record the wave before and stamp the next just before its first byte, in one statement.
 
     The contacts that may go, or None when the lease is lost: what is recorded is recorded all the same. `following` are
@@ -79,11 +79,15 @@ def turn(
             wire.uuid_array([asked.contact_id for asked in wave]),
             wire.moment_array([asked.window_ends for asked in wave]),
             again,
+            len(wave),
         ),
         binary=True,
     ).fetchone()
     assert row is not None
-    return list(row[1]) if row[0] else None
+    has_lease, some = row
+    if not has_lease:
+        return None
+    return {asked.contact_id for asked in wave} if some is None else set(some)
 
 
 def _told(results: Sequence[Result]) -> Sequence[bytes]:
@@ -113,7 +117,7 @@ _TURN: LiteralString = """
         UPDATE reminder r SET state = v.state, reason = v.code, ended_at = (SELECT business_now())
         FROM unnest(%s, %s, %s, %s, %s) AS v(party_id, reminder_id, contact_id, state, code)
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
-          AND (r.state = 'intended' OR r.state = 'uncertain' AND v.state = 'sent')
+          AND (coalesce(r.state) = 'intended' OR coalesce(r.state) = 'uncertain' AND v.state = 'sent')
         RETURNING r.party_id, r.account_id
     ), planned AS (
         INSERT INTO reminder (party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for, due_at,
@@ -140,7 +144,9 @@ _TURN: LiteralString = """
           AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', r.lender_id))
         RETURNING r.contact_id
     )
-    SELECT (SELECT count(*) FROM lease), coalesce((SELECT array_agg(DISTINCT contact_id) FROM stamped), '{}')
+    SELECT (SELECT count(*) FROM lease),
+           CASE WHEN (SELECT count(*) FROM stamped) < %s
+                THEN coalesce((SELECT array_agg(DISTINCT contact_id) FROM stamped), '{}') END
 """
 
 

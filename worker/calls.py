@@ -216,7 +216,7 @@ def _person(conn: Conn, task: CallTask, row: Due, epoch: int, scene: Scene) -> P
         reaches=first_reaches(each for each in seen.reaches if each.customer_id == task.customer_id),
         consents=[standing_consent(each) for each in seen.standings if each.customer_id == task.customer_id],
         holds=[standing_hold(each) for each in seen.stops],
-        history=seen.pasts.get(task.party_id, []),
+        history=seen.past(task.party_id),
     )
 
 

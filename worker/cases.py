@@ -107,8 +107,10 @@ def facts_of(scene: Scene, row: Due, covered: Sequence[Due], locale: str, *, nam
         customer_name=name,
         brand=in_language(lender.brand, locale),
         debts=tuple(
-            Debt(each.account_ref[-4:], each.product or "", each.balance_minor, each.currency, each.due_on)
-            for each in covered
+            [
+                Debt(each.account_ref[-4:], each.product or "", each.balance_minor, each.currency, each.due_on)
+                for each in covered
+            ]
         ),
         days_past_due=max(late),
         as_of=local_day(row.as_of, planning_zone(row.zones)),
@@ -116,7 +118,7 @@ def facts_of(scene: Scene, row: Due, covered: Sequence[Due], locale: str, *, nam
         help_hours=in_language(lender.help_hours, locale),
         pay_url=lender.pay_url,
         help_url=lender.help_url,
-        offers=lender.offers_for((days, each.balance_minor) for days, each in zip(late, covered, strict=True)),
+        offers=lender.offers_for(zip(late, [each.balance_minor for each in covered], strict=True)),
         deadline_on=lender.deadline_on(due_dates, today),
         report_on=lender.report_on(due_dates, today),
     )
@@ -136,7 +138,7 @@ def customer_facts(row: Due, now: datetime) -> CustomerFacts:
     return CustomerFacts(
         tuple(row.zones),
         confirmed is not None and now - confirmed < ZONE_CONFIRMATION_LASTS,
-        tuple(map(blocked_hours, row.blocked_hours)),
+        tuple(map(blocked_hours, row.blocked_hours)) if row.blocked_hours else (),
         frozenset(map(Channel, row.refused_channels)) if row.refused_channels else _NONE_REFUSED,
     )
 

@@ -78,7 +78,7 @@ def decide(
     stops = _by_party(picture.stops)
     for party_id, of_party in groupby(picture.due, key=lambda row: row.party_id):
         try:
-            history = picture.pasts.get(party_id, [])
+            history = picture.past(party_id)
             holds = [standing_hold(row) for row in stops.get(party_id, ())]
             for customer_id, rows in groupby(of_party, key=lambda row: row.customer_id):
                 due = list(rows)

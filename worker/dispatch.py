@@ -223,7 +223,7 @@ def _turn(
             stamped = turn()
             if not wave:
                 waves.close_batch(conn, batch_id)
-    return None if stamped is None else set(stamped)
+    return stamped
 
 
 def _give_back(conn: Conn, *, batch_id: UUID, wave: Sequence[Letter], stamped: Set[UUID]) -> None:
