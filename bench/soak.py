@@ -123,7 +123,7 @@ def _backlog(conn: Conn) -> int:
     row = conn.execute(
         """
         SELECT count(*)
-        FROM (SELECT 1 FROM reminder WHERE state = 'planned' AND due_at <= business_now() LIMIT %s) few
+        FROM (SELECT 1 FROM reminder WHERE state = 'planned' AND due_at <= (SELECT business_now()) LIMIT %s) few
         """,
         (LOW,),
     ).fetchone()
@@ -146,7 +146,7 @@ def _sample(house: Rig, fleet: psutil.Process, passed: float) -> dict[str, float
                (SELECT count(*) FROM batch WHERE ended_at IS NULL),
                (SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'reminder'),
                (SELECT n_live_tup FROM pg_stat_user_tables WHERE relname = 'reminder'),
-               (SELECT count(*) FROM reminder WHERE state = 'planned' AND due_at <= business_now()),
+               (SELECT count(*) FROM reminder WHERE state = 'planned' AND due_at <= (SELECT business_now())),
                (SELECT deadlocks FROM pg_stat_database WHERE datname = current_database())
         """
     ).fetchone()

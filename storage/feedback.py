@@ -119,7 +119,8 @@ def judge_anew(conn: Conn, parties: Iterable[int]) -> int:
     return conn.execute(
         """
         UPDATE reminder SET due_at = business_now()
-        WHERE party_id = ANY(%s) AND state = 'planned' AND planned_for <= business_now() AND due_at > business_now()
+        WHERE party_id = ANY(%s) AND state = 'planned' AND planned_for <= (SELECT business_now())
+          AND due_at > (SELECT business_now())
         """,
         (who,),
     ).rowcount

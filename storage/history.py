@@ -87,10 +87,16 @@ def unpack(party_id: int, packed: bytes, outcomes: Told) -> list[PastContact]:
 _WHEN = itemgetter(0)
 
 
-@lru_cache(maxsize=1 << 12)
+@lru_cache(maxsize=64)  # what repeats does so within a party: one customer's channels and debts
 def _read(facts: bytes) -> _Rest:
     channel, purpose, actor, lender, lookup, accounts = facts.decode().split("|")
     return (
-        Channel(channel), Outcome.INTENDED, tuple(accounts.split(",")) if accounts else (), lookup or None,
-        Direction.OUT, Purpose(purpose), Actor(actor), lender, None,
+        _CHANNELS[channel], Outcome.INTENDED, tuple(accounts.split(",")) if accounts else (), lookup or None,
+        Direction.OUT, _PURPOSES[purpose], _ACTORS[actor], lender, None,
     )  # fmt: skip
+
+
+#: An enum's own look-up costs ten times that of a dictionary.
+_CHANNELS: Final = {channel.value: channel for channel in Channel}
+_PURPOSES: Final = {purpose.value: purpose for purpose in Purpose}
+_ACTORS: Final = {actor.value: actor for actor in Actor}

@@ -10,6 +10,7 @@ from domain.case import PastContact
 from domain.channel import Channel
 from domain.lane import SHARDS, Lane
 from storage import history
+from storage.lanes import LANES
 from storage.rows import Conn
 from storage.wire import int8_array
 
@@ -132,29 +133,13 @@ def due_lanes(conn: Conn) -> list[Lane]:
 ENOUGH = 32
 
 
-_LANES: LiteralString = """
-    WITH RECURSIVE lane AS (
-        (SELECT lender_id, channel, shard FROM reminder WHERE state = 'planned'
-         ORDER BY lender_id, channel, shard LIMIT 1)
-        UNION ALL
-        SELECT n.lender_id, n.channel, n.shard FROM lane l, LATERAL (
-            SELECT r.lender_id, r.channel, r.shard FROM reminder r
-            WHERE r.state = 'planned' AND (r.lender_id, r.channel, r.shard) > (l.lender_id, l.channel, l.shard)
-            ORDER BY r.lender_id, r.channel, r.shard LIMIT 1) n)
-    SELECT lane.lender_id, lane.channel, lane.shard, first.due_at FROM lane, LATERAL (
-        SELECT r.due_at FROM reminder r
-        WHERE r.state = 'planned' AND r.lender_id = lane.lender_id AND r.channel = lane.channel
-          AND r.shard = lane.shard
-        ORDER BY r.due_at LIMIT 1) first
-"""
-
 _DUE_LANES: LiteralString = f"""
-    SELECT l.lender_id, l.channel, l.shard, waiting.n FROM ({_LANES}) l, LATERAL (
+    SELECT l.lender_id, l.channel, l.shard, waiting.n FROM ({LANES}) l, LATERAL (
         SELECT count(*) AS n FROM (
             SELECT 1 FROM reminder r
             WHERE r.state = 'planned' AND r.lender_id = l.lender_id AND r.channel = l.channel AND r.shard = l.shard
-              AND r.due_at <= business_now() LIMIT %s) few) waiting
-    WHERE l.due_at <= business_now()
+              AND r.due_at <= (SELECT business_now()) LIMIT %s) few) waiting
+    WHERE l.due_at <= (SELECT business_now())
       AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', l.lender_id))
       AND l.channel <> ALL (ARRAY(SELECT stopped_channels()))
       AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.ended_at IS NULL AND b.lease_until > clock_timestamp()

@@ -112,8 +112,8 @@ def _intent(
     reach, facts = choice.reach, person.facts
     now, lender, because = scene.now, scene.lender, choice.allow.because
     return Intent(  # by position: it is made once for each message
-        row.party_id, new_contact_id(now), now, row.customer_id, lender.id, lender.actor.value, choice.channel.value,
-        reach.address_id, reach.lookup, Purpose.REMINDER.value, step.message, choice.locale, step.stage.value,
+        row.party_id, new_contact_id(now), now, row.customer_id, lender.id, lender.actor, choice.channel,
+        reach.address_id, reach.lookup, Purpose.REMINDER, step.message, choice.locale, step.stage,
         because.rule, because.pack, choice.rules.ids,
         facts.zones if facts.zone_confirmed else tuple(dict.fromkeys((*facts.zones, *reach.zones))),
         choice.allow.until, person.stop_epoch, scene.release.hash,
@@ -128,7 +128,7 @@ def _intent(
             **more,
         },
         facts_sealed,
-        tuple([IntentAccount(each.account_id, each.reminder_id, its.id, its.stage.value) for each, its in covered]),
+        tuple([IntentAccount(each.account_id, each.reminder_id, its.id, its.stage) for each, its in covered]),
     )  # fmt: skip
 
 
