@@ -82,14 +82,11 @@ class Bare:
             _write_contacts(conn, example, due, letters, epochs, now)
             conn.execute(_INTEND, (batch_id, *_ids(due), wire.uuid_array([contact_id for contact_id, _ in letters])))
         for start in range(0, len(due), self.wave):
-            before = slice(max(0, start - self.wave), start)
-            with conn.pipeline(), conn.transaction():
-                _record(conn, example, due[before], letters[before], now)
-                conn.execute(_RENEW, (LEASE, batch_id))
-                conn.execute(_STAMP, _ids(due[start : start + self.wave]))
+            before, wave = slice(max(0, start - self.wave), start), due[start : start + self.wave]
+            conn.execute(_TURN, (*_record(example, due[before], letters[before], now), LEASE, batch_id, *_ids(wave)))
         last = slice((len(due) - 1) // self.wave * self.wave, len(due))
         with conn.pipeline(), conn.transaction():
-            _record(conn, example, due[last], letters[last], now)
+            conn.execute(_TURN, (*_record(example, due[last], letters[last], now), LEASE, batch_id, *_ids(())))
             conn.execute(_CLOSE, (batch_id,))
         return len(due)
 
@@ -171,20 +168,16 @@ def _facts_of(row: Row) -> bytes:
     return history.facts_of("null", "reminder", "creditor", "bench", row[9], (row[2],))
 
 
-def _record(conn: Conn, example: Example, due: Sequence[Row], letters: Sequence[Letter], now: datetime) -> None:
-    if not due:
-        return
+def _record(example: Example, due: Sequence[Row], letters: Sequence[Letter], now: datetime) -> tuple[object, ...]:
+    """The parameters of what is written about a wave that was sent: its events, its ends, and what follows."""
     parties, reminders = _ids(due)
     event, following, comes = example.event, example.reminder, now + STEP_AFTER
     contacts = wire.uuid_array([contact_id for contact_id, _ in letters])
-    conn.execute(_TELL, (now, *_texts(event, "kind", "dedupe_key", "provider"), now, parties, contacts))
-    conn.execute(_END, (now, parties, reminders))
-    conn.execute(
-        _PLAN,
-        (
-            *_texts(following, "lender_id", "ladder", "step", "stage", "channel"), comes, comes, comes + STEP_LASTS,
-            parties, wire.int8_array([row[2] for row in due]), wire.int2_array([row[4] for row in due]),
-        ),
+    return (
+        now, *_texts(event, "kind", "dedupe_key", "provider"), now, parties, contacts,
+        now, parties, reminders,
+        *_texts(following, "lender_id", "ladder", "step", "stage", "channel"), comes, comes, comes + STEP_LASTS,
+        parties, wire.int8_array([row[2] for row in due]), wire.int2_array([row[4] for row in due]),
     )  # fmt: skip
 
 
@@ -234,28 +227,26 @@ _INTEND: LiteralString = """
     WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
 """
 
-_RENEW: LiteralString = "UPDATE batch SET lease_until = clock_timestamp() + %s WHERE batch_id = %s"
-
-_STAMP: LiteralString = """
+#: Written one after the other in one statement, and so in one transaction.
+_TURN: LiteralString = """
+    WITH told AS (
+        INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, provider, at, provider_ref)
+        SELECT v.party_id, v.contact_id, %s, %s, %s, %s, %s, v.contact_id::text
+        FROM unnest(%s, %s) AS v(party_id, contact_id)
+    ), ended AS (
+        UPDATE reminder r SET state = 'sent', ended_at = %s FROM unnest(%s, %s) AS v(party_id, reminder_id)
+        WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
+        RETURNING r.party_id, r.account_id
+    ), planned AS (
+        INSERT INTO reminder (lender_id, ladder, step, stage, channel, planned_for, due_at, expires_at, party_id,
+                              account_id, shard)
+        SELECT %s, %s, %s, %s, %s, %s::timestamptz, %s::timestamptz, %s::timestamptz, v.*
+        FROM unnest(%s, %s, %s) AS v(party_id, account_id, shard) JOIN ended USING (party_id, account_id)
+    ), renewed AS (
+        UPDATE batch SET lease_until = clock_timestamp() + %s WHERE batch_id = %s
+    )
     UPDATE reminder r SET stamped_at = clock_timestamp() FROM unnest(%s, %s) AS v(party_id, reminder_id)
     WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
-"""
-
-_TELL: LiteralString = """
-    INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, provider, at, provider_ref)
-    SELECT v.party_id, v.contact_id, %s, %s, %s, %s, %s, v.contact_id::text
-    FROM unnest(%s, %s) AS v(party_id, contact_id)
-"""
-
-_END: LiteralString = """
-    UPDATE reminder r SET state = 'sent', ended_at = %s FROM unnest(%s, %s) AS v(party_id, reminder_id)
-    WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
-"""
-
-_PLAN: LiteralString = """
-    INSERT INTO reminder (lender_id, ladder, step, stage, channel, planned_for, due_at, expires_at, party_id,
-                          account_id, shard)
-    SELECT %s, %s, %s, %s, %s, %s, %s, %s, v.* FROM unnest(%s, %s, %s) AS v(party_id, account_id, shard)
 """
 
 _CLOSE: LiteralString = "UPDATE batch SET ended_at = clock_timestamp(), ended_how = 'finished' WHERE batch_id = %s"
@@ -300,7 +291,8 @@ def master_of(key_file: Path) -> AESGCM:
 
 def main() -> None:
     given = json.loads(sys.stdin.readline())
-    with psycopg.connect(given["url"], autocommit=True, application_name="bench", options="-c TimeZone=UTC") as conn:
+    options = "-c TimeZone=UTC -c enable_seqscan=off"
+    with psycopg.connect(given["url"], autocommit=True, application_name="bench", options=options) as conn:
         bare = Bare(
             conn, master_of(Path(given["keys"])), jinja2.Template(given["template"]), given["values"], given["wave"]
         )

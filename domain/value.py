@@ -1,4 +1,4 @@
-"""Values that are made by the thousand each second: frozen for whoever reads or checks the code, not paid for when made.
+"""Values that are made by the thousand each second: frozen for whoever reads or checks the code, and cheap to make.
 
 A frozen dataclass writes each field through `object.__setattr__`, which costs several times a plain one. The type
 checker takes `value` for `dataclass` itself, and so refuses whoever would change a field.

@@ -104,8 +104,8 @@ class Stillness(NamedTuple):
     due_jobs: int
 
 
-#: Every lane that has planned reminders, with the time of its first. Skips from lane to lane through the partial index: a
-#: probe per lane, however many reminders wait.
+#: Every lane that has planned reminders, with the time of its first. Skips from lane to lane through the partial index:
+#: a probe per lane, however many reminders wait.
 LANES: LiteralString = """
     WITH RECURSIVE lane AS (
         (SELECT lender_id, channel, shard FROM reminder WHERE state = 'planned'

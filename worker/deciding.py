@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
+from operator import attrgetter
 from typing import TypeVar
 
 from domain import verdict as answers
@@ -38,6 +39,9 @@ from worker.planner import reminder_for
 from worker.poison import Stumble, stumble
 
 OfCustomer = TypeVar("OfCustomer", Reach, Standing)
+
+_PARTY = attrgetter("party_id")
+_CUSTOMER = attrgetter("customer_id")
 
 EXPIRED = our_own("expired_unsent")
 HANDED = our_own("handed_to_a_person")
@@ -76,11 +80,11 @@ def decide(
     reaches = _by_customer(picture.reaches)
     standings = _by_customer(picture.standings)
     stops = _by_party(picture.stops)
-    for party_id, of_party in groupby(picture.due, key=lambda row: row.party_id):
+    for party_id, of_party in groupby(picture.due, key=_PARTY):
         try:
             history = picture.past(party_id)
             holds = [standing_hold(row) for row in stops.get(party_id, ())]
-            for customer_id, rows in groupby(of_party, key=lambda row: row.customer_id):
+            for customer_id, rows in groupby(of_party, key=_CUSTOMER):
                 due = list(rows)
                 person = Person(
                     due=due[0],
@@ -121,7 +125,8 @@ def _decide_person(
             _hand_over(scene, person, row, step, "specialist", decisions)
         else:
             waiting.append((row, step))
-    waiting.sort(key=lambda pair: (STAGES.index(pair[1].stage), pair[1].day, pair[0].reminder_id))
+    if len(waiting) > 1:
+        waiting.sort(key=lambda pair: (STAGES.index(pair[1].stage), pair[1].day, pair[0].reminder_id))
     while waiting:
         row, step = waiting.pop(0)
         choice = _find_way(scene, person, row, step)
@@ -229,7 +234,7 @@ def _bar(scene: Scene, person: Person, row: Due, refusal: tuple[Channel, Verdict
 def _send(
     scene: Scene, person: Person, covered: Sequence[tuple[Due, Step]], choice: Choice, decisions: Decisions
 ) -> None:
-    successors = tuple(new for row, _ in covered for new in _successor(scene, person, row))
+    successors = tuple([new for row, _ in covered for new in _successor(scene, person, row)])
     letter = write_letter(scene, person, covered, choice, successors)
     if isinstance(letter, Suppress):
         for row, _ in covered:
@@ -238,7 +243,7 @@ def _send(
     decisions.letters.append(letter)
     person.history.append(
         PastContact(
-            scene.now, choice.channel, Outcome.INTENDED, tuple(str(row.account_id) for row, _ in covered),
+            scene.now, choice.channel, Outcome.INTENDED, tuple([str(row.account_id) for row, _ in covered]),
             choice.reach.lookup.hex(), Direction.OUT, Purpose.REMINDER, scene.lender.actor, scene.lender.id,
             person.due.household,
         )
