@@ -32,7 +32,6 @@ Fields = Mapping[str, bytes | None]
 Row = tuple[Any, ...]
 Letter = tuple[UUID, bytes]
 
-BATCH = 500
 LOOKBACK = timedelta(days=32)
 LEASE = timedelta(seconds=120)
 
@@ -58,6 +57,7 @@ class Bare:
     master: AESGCM
     template: jinja2.Template
     values: Mapping[str, str]
+    batch: int
     wave: int
     example: Example | None = None
 
@@ -73,7 +73,7 @@ class Bare:
     def _batch(self, example: Example, now: datetime, shard: int) -> int:
         conn, batch_id = self.conn, uuid4()
         with conn.transaction():
-            epochs = dict(conn.execute(_LOCK, (shard, now, BATCH)).fetchall())
+            epochs = dict(conn.execute(_LOCK, (shard, now, self.batch)).fetchall())
             if not epochs:
                 return 0
             due = self._read(list(epochs), now)
@@ -294,8 +294,9 @@ def main() -> None:
     options = "-c TimeZone=UTC -c enable_seqscan=off"
     with psycopg.connect(given["url"], autocommit=True, application_name="bench", options=options) as conn:
         bare = Bare(
-            conn, master_of(Path(given["keys"])), jinja2.Template(given["template"]), given["values"], given["wave"]
-        )
+            conn, master_of(Path(given["keys"])), jinja2.Template(given["template"]), given["values"], given["batch"],
+            given["wave"],
+        )  # fmt: skip
         _say({"ready": True})
         for line in sys.stdin:
             order = json.loads(line)

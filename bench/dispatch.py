@@ -21,7 +21,7 @@ from storage import lanes
 from worker import tasks
 from worker.ticking import look
 
-REMINDERS = 16_000
+REMINDERS = 32_000
 ROUNDS = 5
 
 #: The goal of docs: a whole reminder costs a twelfth of Celery's empty task, and less than anybody's.

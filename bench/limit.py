@@ -30,7 +30,7 @@ from messages.catalogue import Catalogue
 from storage.rows import Conn
 from worker.wiring import KEY_FILE, folders
 
-REMINDERS = 16_000
+REMINDERS = 32_000
 ROUNDS = 5
 GOAL = 0.6
 
@@ -122,6 +122,7 @@ def _given(house: Rig) -> Mapping[str, Any]:
             name: value if isinstance(value, bool | int) else str(value)
             for name, value in template.values(facts).items()
         },
+        "batch": house.settings.batch_size,
         "wave": house.settings.wave_size,
     }  # fmt: skip
 

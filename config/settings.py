@@ -173,7 +173,7 @@ class Settings(BaseModel):
     # the fleet
     tick_seconds: float = Field(default=0.25, ge=0.05, le=60)
     lease_seconds: int = Field(default=120, ge=10, le=3600)
-    batch_size: int = Field(default=500, ge=1, le=5000)
+    batch_size: int = Field(default=1000, ge=1, le=5000)
     wave_size: int = Field(default=50, ge=1, le=1000)
     worker_concurrency: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
 

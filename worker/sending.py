@@ -67,7 +67,8 @@ def _takes_waves(adapters: Mapping[Channel, Adapter], letters: Sequence[Letter])
 
 async def _send_whole(adapter: TakesWaves, letters: Sequence[Letter]) -> list[Answer]:
     try:
-        return list(await asyncio.wait_for(adapter.send_all([each.outbound for each in letters]), WAVE_SECONDS))
+        async with asyncio.timeout(WAVE_SECONDS):
+            return list(await adapter.send_all([each.outbound for each in letters]))
     except Exception as error:  # it may have sent any of them, so we must say that we do not know
         log.error("adapter_broke_its_contract", provider=adapter.name, error=type(error).__name__)
         return [OutcomeUnknown("adapter_error") for _ in letters]

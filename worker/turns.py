@@ -1,6 +1,6 @@
 """How long a turn lasts and how much is taken on at once, so that no lender and no channel keeps another waiting.
 
-A batch is sized to what its channel sends in about a second, learned as we go: five hundred with a quick provider, a
+A batch is sized to what its channel sends in about a second, learned as we go: a thousand with a quick provider, a
 wave with a slow one. After a second a drain gives its worker to whoever else waits. After a pause sending begins
 gently.
 """
