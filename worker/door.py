@@ -191,6 +191,11 @@ class Door(Consumer):  # type: ignore[misc]  # Celery is untyped
             if step.rpartition(":")[2] not in {"Mingle", "Gossip", "Control", "Agent"}
         ]
 
+    def __init__(self, *args: Any, **named: Any) -> None:
+        # Another step requires Mingle, so that leaving it out does not suffice: it would ask the other workers for what
+        # they have heard, believe any answer, and wait a second for it at each start and each return of the broker.
+        super().__init__(*args, **named, without_mingle=True, without_gossip=True)
+
     def create_task_handler(self, *args: Any, **named: Any) -> Callable[[Any], Any]:
         take = super().create_task_handler(*args, **named)
         ours = frozenset(name for name in self.app.tasks if name.startswith("duly."))

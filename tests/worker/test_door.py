@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu import Connection
 from kombu.compression import compress
+from redis.client import PubSub
 
 from config.settings import Settings, child_environment
 from storage import database, tallies
@@ -115,6 +116,14 @@ def settings(database_url: str, broker_url: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
+def asked(settings: Settings) -> Iterator[PubSub]:
+    """What workers ask of one another, from before the first is there."""
+    with embedded.redis_client(settings.broker_url.get_secret_value()) as client, client.pubsub() as listening:
+        listening.psubscribe("*pidbox*")
+        yield listening
+
+
+@pytest.fixture
 def worker(settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen]:
     """The true worker, as the fleet starts it."""
     celery = [sys.executable, "-m", "celery", "-A", "worker.app", "--quiet"]
@@ -184,10 +193,14 @@ def refused(url: str) -> int:
         return int(sum(number for series, number in tallies.totals(conn).items() if "refused" in series))
 
 
-def test_a_worker_refuses_and_counts_what_is_forged_and_goes_on(settings: Settings, worker: subprocess.Popen) -> None:
+def test_a_worker_refuses_and_counts_what_is_forged_and_goes_on(
+    settings: Settings, asked: PubSub, worker: subprocess.Popen
+) -> None:
     with embedded.redis_client(settings.broker_url.get_secret_value()) as client:
         eventually(lambda: client.exists("duly:_kombu.binding.sms") == 1, why="the worker has declared its queues")
 
+    heard = [message for _ in range(8) if (message := asked.get_message()) is not None]
+    assert [message["type"] for message in heard] == ["psubscribe"], "it asks other workers what they have heard"
     forged = forge(settings)
     url = settings.database_url.get_secret_value()
 
