@@ -18,7 +18,7 @@ from config.lenders import load_lenders
 from config.profiles import load_profile
 from config.settings import Settings
 from simulator.portfolio import write_portfolio
-from storage import database
+from storage import schema
 from storage.sealing import Keyring
 from worker import engines
 from worker.intake import IntakeReport, import_accounts
@@ -61,7 +61,7 @@ def main() -> None:
         if given.file is None:
             write_portfolio(file, accounts=given.rows, as_of=AS_OF, seed=1)
         url = engines.ensure(settings).database_url
-        database.migrate(url)
+        schema.migrate(url)
         keyring = Keyring.load_or_create(home / "keys")
         watch = cProfile.Profile()
         if given.where:

@@ -29,7 +29,7 @@ from bench.results import Figure
 from channels.credentials import SANDBOX_TOKEN
 from config.settings import Settings, child_environment
 from domain.contact import new_contact_id
-from storage import database
+from storage import database, schema
 from worker import engines
 
 ROUNDS = 3
@@ -128,7 +128,7 @@ def run(home: Path | None = None, *, rounds: int = ROUNDS) -> list[Figure]:
         settings = Settings(home=home or Path(made), public_url=PUBLIC_URL)
         try:
             url = engines.ensure(settings).database_url
-            database.migrate(url)
+            schema.migrate(url)
             return [_compare(settings, url, rounds)]
         finally:
             engines.stop(settings)

@@ -37,10 +37,11 @@ from console.users import users_app
 from console.wording import segments_command, templates_app
 from messages.catalogue import CopyError
 from policy.packs import PackError
-from storage import database, lanes
-from storage.database import DatabaseDown, NewerSchema, SchemaMissing
+from storage import lanes, schema
+from storage.database import DatabaseDown
 from storage.releases import NoSuchRelease, TamperedRelease
 from storage.rows import Conn
+from storage.schema import NewerSchema, SchemaMissing
 from storage.sealing import KeyringError
 from storage.users import NoSuchUser, UserTaken
 from worker import engines, logs
@@ -128,7 +129,7 @@ def down() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the database's schema up to this version."""
-    applied = database.migrate(engines.ensure(_settings()).database_url)
+    applied = schema.migrate(engines.ensure(_settings()).database_url)
     Console().print(f"Applied: {', '.join(applied)}." if applied else "The schema is up to date.")
 
 

@@ -9,7 +9,7 @@ from config import settings as configuration
 from config.bundle import read_bundle
 from config.settings import Settings
 from domain.bundle import Bundle
-from storage import database, lanes, releases, users
+from storage import lanes, releases, schema, users
 from storage.rows import Conn
 from worker import approvals, engines, logs, nightly
 from worker.releases import Release, compile_release
@@ -34,9 +34,9 @@ def enter(settings: Settings, *, role: str = "console") -> Iterator[Spine]:
     """
     running = engines.ensure(settings)
     if running.embedded:
-        database.migrate(running.database_url)
+        schema.migrate(running.database_url)
     else:
-        database.require_schema(running.database_url)
+        schema.require_schema(running.database_url)
     spine = Spine(settings, running.database_url, role=role)
     try:
         nightly.schedule(spine.conn, now=lanes.business_now(spine.conn))

@@ -1,20 +1,12 @@
-"""Connections to the ledger and its schema: short outages are ridden out, a newer schema is refused."""
+"""Connections to the ledger: short outages are ridden out."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from importlib.resources import files
+from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 #: A database that is away for ten seconds (a restart, a failover) is waited for.
@@ -33,23 +25,9 @@ NOTICE_DEATH: Final = "-c client_connection_check_interval=1000" if sys.platform
 #: What a server says while it starts, stops, or has no slot left; anything else that it answers is final.
 PASSING_STATES: Final = frozenset({"57P01", "57P02", "57P03", "53300"})
 
-#: "duly" in ASCII: the advisory lock under which one process migrates.
-MIGRATION_LOCK: Final = 0x64756C79
-
-#: DDL that waits for a lock holds up everyone behind it.
-DDL_LOCK_TIMEOUT: Final = "30s"
-
 
 class DatabaseDown(Exception):
     """No connection within the patience, or none that the database would ever grant."""
-
-
-class NewerSchema(Exception):
-    """The database was migrated by a newer duly; this one would misread it."""
-
-
-class SchemaMissing(Exception):
-    """The database has no schema, or an older one: `duly migrate` comes first."""
 
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -132,76 +110,6 @@ def place(url: str) -> str:
     host = parts.get("host") or parts.get("hostaddr") or "localhost"
     port = "" if str(host).startswith("/") else f":{parts.get('port') or 5432}"
     return f"PostgreSQL at {host}{port}, database {parts.get('dbname') or 'postgres'}"
-
-
-def migrate(url: str) -> list[str]:
-    """Bring the schema up to this version and name the revisions applied; safe from several processes at once.
-
-    Raises NewerSchema, without touching anything, if a newer duly was here.
-    """
-    with _alembic(url) as (config, connection):
-        connection.exec_driver_sql(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
-        connection.exec_driver_sql(f"SET lock_timeout = '{DDL_LOCK_TIMEOUT}'")
-        connection.commit()
-        scripts = ScriptDirectory.from_config(config)
-        before = _current(connection, scripts, url)
-        command.upgrade(config, "head")
-        connection.commit()
-        ours = [script.revision for script in scripts.iterate_revisions("head", before)]
-        return ours[::-1]
-
-
-def schema_version(url: str) -> str | None:
-    """The revision that the database stands at; None before the first. Raises NewerSchema."""
-    with _alembic(url) as (config, connection):
-        return _current(connection, ScriptDirectory.from_config(config), url)
-
-
-def newest_version() -> str:
-    """The revision that this version of duly works with."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if head is None:
-        raise RuntimeError("storage/migrations holds no revision: the installation is incomplete")
-    return head
-
-
-def require_schema(url: str) -> None:
-    """Pass only when the database is at exactly this version's schema. Raises NewerSchema or SchemaMissing."""
-    version = schema_version(url)
-    if version != newest_version():
-        stands = (
-            "has no schema of duly" if version is None else f"is at schema {version}, older than {newest_version()}"
-        )
-        raise SchemaMissing(f"{place(url)} {stands}: run `duly migrate`")
-
-
-@contextmanager
-def _alembic(url: str) -> Iterator[tuple[Config, Any]]:
-    engine = create_engine(
-        "postgresql+psycopg://", creator=lambda: connect(url, application_name="duly migrate"), poolclass=NullPool
-    )
-    with engine.connect() as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        yield config, connection
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(files("storage") / "migrations").replace("%", "%%"))
-    return config
-
-
-def _current(connection: Any, scripts: ScriptDirectory, url: str) -> str | None:
-    revision = MigrationContext.configure(connection).get_current_revision()
-    connection.commit()
-    known = {script.revision for script in scripts.walk_revisions()}
-    if revision is None or revision in known:
-        return revision
-    raise NewerSchema(
-        f"{place(url)} is at schema {revision}, which this version of duly does not know (its newest is "
-        f"{scripts.get_current_head()}): install the duly that migrated it, or restore a backup"
-    )
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from config.settings import Settings
-from storage import database
+from storage import database, schema
 from worker import engines as embedded
 from worker.engines import Engines
 
@@ -54,7 +54,7 @@ def template(engines: Engines) -> str:
     """The name of a migrated database that every test's own is copied from."""
     url = named(engines.database_url, "migrated")
     database.create_database(url)
-    database.migrate(url)
+    schema.migrate(url)
     return "migrated"
 
 

@@ -30,7 +30,7 @@ from domain.purpose import Actor, Purpose
 from domain.verdict import Suppress
 from policy.judge import Finding, judge
 from policy.packs import PackBook
-from storage import database, releases
+from storage import database, releases, schema
 from storage.rows import copy_in
 from tests.builders import a_lender, the_bundle
 from worker import engines
@@ -352,7 +352,7 @@ def main(count: int, seed: int) -> None:
     settings = Settings(home=home)
     try:
         url = engines.ensure(settings).database_url
-        database.migrate(url)
+        schema.migrate(url)
         with database.connect(url) as conn:
             began = clock.monotonic()
             made = list(worlds(seed, count))

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import structlog
 
@@ -135,13 +136,17 @@ class LiveRelease:
         *,
         admit: Callable[[str], object],
         before: Callable[[str], Sequence[str]],
+        ready: Mapping[str, Release] = MappingProxyType({}),
     ) -> None:
-        """`admit` raises when a release may not be used; `before` names what was live before one, the latest first."""
+        """`admit` raises when a release may not be used; `before` names what was live before one, the latest first.
+
+        What is `ready` is compiled already; it is admitted like any other.
+        """
         self._fetch = fetch
         self._admit = admit
         self._before = before
         self._release: Release | None = None
-        self._compiled: dict[str, Release] = {}
+        self._compiled: dict[str, Release] = dict(ready)
         self._refused: tuple[str, float] | None = None
 
     @property

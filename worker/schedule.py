@@ -18,10 +18,16 @@ LOOK_UP_SECONDS = 15.0
 #: worker reads it: so long that their clocks may differ by most of it.
 EXPIRES_SECONDS: Final = 60.0
 
+#: While so many messages wait where ticks go, nobody takes them: another tick would say nothing new, and the sweep
+#: would wait behind all of them when the workers are back, or as long as they have their hands full.
+ENOUGH_WAIT: Final = 4
+
+TICK: Final = "tick"
+
 
 def beat_schedule(tick_seconds: float) -> dict[str, dict[str, Any]]:
     """Celery beat's entries."""
-    every = {"tick": tick_seconds, "sweep": SWEEP_SECONDS, "mailbox": MAILBOX_SECONDS, "look_up": LOOK_UP_SECONDS}
+    every = {TICK: tick_seconds, "sweep": SWEEP_SECONDS, "mailbox": MAILBOX_SECONDS, "look_up": LOOK_UP_SECONDS}
     return {
         name: {"task": f"duly.{name}", "schedule": seconds, "options": {"expires": EXPIRES_SECONDS}}
         for name, seconds in every.items()
@@ -46,5 +52,14 @@ class Metronome(Scheduler):  # type: ignore[misc]  # Celery is untyped
             if now >= self._next.get(name, now):
                 # From now on, not from when it was due: after a sleep one tick is enough.
                 self._next[name] = now + entry.schedule.run_every.total_seconds()
-                self.apply_entry(entry, producer=self.producer)
+                if name != TICK or self.waiting() < ENOUGH_WAIT:
+                    self.apply_entry(entry, producer=self.producer)
         return float(min([self.max_interval, *(at - time.monotonic() for at in self._next.values())]))
+
+    def waiting(self) -> int:
+        """How many messages nobody has taken yet; none while the broker does not say: who publishes connects again."""
+        queue = self.app.conf.task_default_queue
+        try:
+            return int(self.producer.channel.queue_declare(queue=queue, durable=True, auto_delete=False).message_count)
+        except (*self.connection.connection_errors, *self.connection.channel_errors):
+            return 0

@@ -1,6 +1,7 @@
 """The composition root of a worker: what each process holds, made when first needed and kept.
 
-Nothing here is made before the fork: connections, the event loop and its clients belong to one process.
+Nothing of it is made before the fork: connections, the event loop and its clients belong to one process. Only the live
+release is compiled before, which is a value.
 """
 
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import psycopg
@@ -34,7 +36,7 @@ from worker.loop import LoopThread
 from worker.poison import Watch
 from worker.provider_health import Traffic
 from worker.providers import Carriers, build_all, fingerprints, with_apple
-from worker.releases import LiveRelease, Release
+from worker.releases import LiveRelease, Release, compile_release
 from worker.turns import Pace
 
 Value = TypeVar("Value")
@@ -58,10 +60,34 @@ class NoProviders(ValueError):
     """Sandbox providers are wanted and their addresses are not known."""
 
 
+def compiled_before_the_fork(database_url: str) -> Mapping[str, Release]:
+    """The live release, compiled once for all processes of a pool and for those that come after them.
+
+    Nothing when the database is away or the release is faulty: each process looks for itself then, and says why.
+    """
+    try:
+        with database.connect(database_url, autocommit=True, application_name="duly start", patience_seconds=0) as conn:
+            release_hash = picture.open_drain(conn, "*").release_hash
+            if release_hash is None:
+                return {}
+            return {release_hash: compile_release(releases.fetch(conn, release_hash))}
+    except (psycopg.Error, database.DatabaseDown, ValueError, LookupError) as error:
+        log.warning("release_not_ready", error=type(error).__name__)
+        return {}
+
+
 class Spine:
     """One process's connection, keys, live release, event loop and channel adapters."""
 
-    def __init__(self, settings: Settings, database_url: str, *, role: str = "worker") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database_url: str,
+        *,
+        role: str = "worker",
+        ready: Mapping[str, Release] = MappingProxyType({}),
+    ) -> None:
+        """`ready` are releases that were compiled before this process was forked."""
         self.settings = settings
         self.database_url = database_url
         self.name = f"{role}@{socket.gethostname()}:{os.getpid()}"
@@ -69,7 +95,7 @@ class Spine:
         self.traffic = Traffic(self.name, pacer=self._pacer)
         self._role = role
         self._conn: Conn | None = None
-        self._live = LiveRelease(self._fetch, admit=self._admit, before=self._lived_before)
+        self._live = LiveRelease(self._fetch, admit=self._admit, before=self._lived_before, ready=ready)
         self._past: dict[str, Catalogue] = {}
         self._adapters: tuple[str, Mapping[Channel, Adapter]] | None = None
         self._routes: tuple[str, Routes] | None = None

@@ -110,10 +110,12 @@ def _say(number: int, outcome: Outcome) -> None:
     finding = outcome.finding
     names = " + ".join(f"{fault.name} ({fault.place})" for fault in outcome.faults)
     back = f"{outcome.recovered_seconds:.1f}" if outcome.recovered_seconds is not None else "-"
+    rows = f"{outcome.rows_back_seconds:.1f}" if outcome.rows_back_seconds is not None else "-"
     quiet = f"{outcome.quiet_seconds:.1f}" if outcome.quiet_seconds is not None else "-"
     say(
         f"{number:4}  {names}: {finding.arrived} arrived, {finding.ledger} known, {finding.uncertain} uncertain, "
-        f"twice {finding.twice}, lost {finding.lost}; rate back {back} s, quiet {quiet} s",
+        f"twice {finding.twice}, lost {finding.lost}; rate back {back} s, rows back {rows} s, "
+        f"quiet {quiet} s",
     )
     for violation in finding.violations:
         say(f"      BROKEN: {violation}")

@@ -27,7 +27,7 @@ import psycopg
 
 from config.settings import Settings, child_environment
 from console.fleet import Part, Running, fleet
-from storage import database, lanes
+from storage import database, lanes, schema
 from storage.rows import Conn
 from tests.builders import HOUSE, TUESDAY_MORNING, a_live_release
 from tests.chaos.links import Links, Session, Tripwire, Weather
@@ -108,7 +108,7 @@ class Arena:
     def _start_engines(self) -> None:
         found = engines.ensure(self.engine_settings)
         self.direct_url = found.database_url
-        database.migrate(found.database_url)
+        schema.migrate(found.database_url)
         self.settings = Settings(
             home=self.home / "fleet",
             lease_seconds=LEASE_SECONDS,

@@ -54,6 +54,7 @@ def killed_at(place: str, victim: str) -> Callable[[Trial], Script]:
 
         wire = trial.arena.trip(place, kill)
         yield lambda: wire.is_tripped
+        trial.harm_is_done()
         yield 0.5
 
     return script
@@ -77,6 +78,7 @@ def frozen_at(place: str) -> Callable[[Trial], Script]:
         for pid in stopped:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+        trial.harm_is_done()
         yield 0.5
         if place == "stamp.committed" and not trial.has_company:  # a silent link delivers late too
             trial.expect(lambda: sent_on_a_lost_lease(trial, first))
@@ -115,6 +117,7 @@ def all_workers_killed(trial: Trial) -> Script:
         for pid in trial.arena.group_of(part.process.pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+    trial.harm_is_done()
     yield 1.0
 
 
@@ -122,6 +125,7 @@ def beat_killed(trial: Trial) -> Script:
     for part in trial.arena.beats:
         assert part.process is not None
         part.process.kill()
+    trial.harm_is_done()
     yield 1.0
 
 
@@ -129,11 +133,13 @@ def console_killed(trial: Trial) -> Script:
     part = next(part for part in trial.arena.running_fleet.parts if part.name == "console")
     assert part.process is not None
     part.process.kill()
+    trial.harm_is_done()
     yield 1.0
 
 
 def database_killed(trial: Trial) -> Script:
     trial.arena.kill_database()
+    trial.harm_is_done()
     yield 1.0
 
 
@@ -141,6 +147,7 @@ def database_killed_at(what: str) -> Callable[[Trial], Script]:
     def script(trial: Trial) -> Script:
         wire = trial.arena.trip(f"{what}.commit_sent", lambda session: trial.arena.kill_database())
         yield lambda: wire.is_tripped
+        trial.harm_is_done()
         yield 1.0
 
     return script
@@ -152,6 +159,7 @@ def cut_at(what: str) -> Callable[[Trial], Script]:
     def script(trial: Trial) -> Script:
         wire = trial.arena.trip(f"{what}.committed", Session.cut)
         yield lambda: wire.is_tripped
+        trial.harm_is_done()
         yield 0.5
 
     return script
@@ -159,6 +167,7 @@ def cut_at(what: str) -> Callable[[Trial], Script]:
 
 def broker_killed(trial: Trial, *, wipe: bool) -> Script:
     trial.arena.kill_broker(wipe=wipe)
+    trial.harm_is_done()
     yield 1.0
 
 
@@ -169,6 +178,7 @@ def worker_told_to_go(trial: Trial) -> Script:
     gone = part.process
     gone.terminate()
     yield lambda: gone.poll() is not None
+    trial.harm_is_done()
     yield 1.0
 
 
@@ -207,6 +217,7 @@ def deploy_cut_short(trial: Trial) -> Script:
     for pid in group:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    trial.harm_is_done()
     yield 1.0
 
 

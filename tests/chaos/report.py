@@ -14,7 +14,8 @@ from typing import Any
 from tests.chaos.rounds import Outcome
 
 HEAD = (
-    "fault", "place", "runs", "arrived", "ledger", "uncertain", "twice", "lost", "rate back, s", "all quiet, s",
+    "fault", "place", "runs", "arrived", "ledger", "uncertain", "twice", "lost", "rate back, s", "rows back, s",
+    "all quiet, s",
 )  # fmt: skip
 
 
@@ -31,6 +32,7 @@ class Line:
     twice: int = 0
     lost: int = 0
     recovered: list[float] = field(default_factory=list)
+    rows_back: list[float] = field(default_factory=list)
     quiet: list[float] = field(default_factory=list)
 
 
@@ -48,6 +50,7 @@ def lines_of(rounds: Iterable[Mapping[str, Any]]) -> list[Line]:
             line.twice += one["twice"]
             line.lost += one["lost"]
             line.recovered += [one["recovered_seconds"]] if one["recovered_seconds"] is not None else []
+            line.rows_back += [one["rows_back_seconds"]] if one.get("rows_back_seconds") is not None else []
             line.quiet += [one["quiet_seconds"]] if one["quiet_seconds"] is not None else []
     return list(lines.values())
 
@@ -59,6 +62,7 @@ def as_rounds(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
             "faults": [str(fault) for fault in one.faults],
             "rate": one.rate,
             "recovered_seconds": one.recovered_seconds,
+            "rows_back_seconds": one.rows_back_seconds,
             "quiet_seconds": one.quiet_seconds,
             "arrived": one.finding.arrived,
             "ledger": one.finding.ledger,
@@ -90,7 +94,8 @@ def table(lines: Sequence[Line]) -> str:
 
 def _cells(line: Line) -> tuple[str, ...]:
     counts = (line.runs, line.arrived, line.ledger, line.uncertain, line.twice, line.lost)
-    return (line.name, line.place, *map(str, counts), _times(line.recovered), _times(line.quiet))
+    times = (line.recovered, line.rows_back, line.quiet)
+    return (line.name, line.place, *map(str, counts), *map(_times, times))
 
 
 def _times(seconds: Sequence[float]) -> str:

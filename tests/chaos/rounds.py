@@ -53,6 +53,15 @@ class Trial:
     dice: Random
     has_company: bool = False  # other faults are let loose with this one
     questions: list[Callable[[], str | None]] = field(default_factory=list)
+    over_at: float | None = None
+
+    def harm_is_done(self) -> None:
+        """The harm is done, and recovery begins: a script that looks on for a while says so before."""
+        self.over_at = time.time()
+
+    def ended(self, looked_at: float) -> float:
+        """When the fault ended, if the round was looked at then. Of several, when the last script came to its end."""
+        return looked_at if self.has_company or self.over_at is None else self.over_at
 
     def expect(self, question: Callable[[], str | None]) -> None:
         self.questions.append(question)
@@ -60,12 +69,13 @@ class Trial:
 
 @dataclass
 class Outcome:
-    """A round's faults and what it came to. Seconds from the end of the last fault; None: not measurable."""
+    """A round's faults and what it came to. Seconds from the end of the fault; None: not measurable."""
 
     faults: Sequence[Fault]
     finding: Finding
     rate: float
     recovered_seconds: float | None
+    rows_back_seconds: float | None  # until the last sweep that took back what a dead worker held
     quiet_seconds: float | None
     said: list[str] = field(default_factory=list)
 
@@ -86,8 +96,11 @@ def play(arena: Arena, judge: Judge, faults: Sequence[Fault], dice: Random) -> O
         arena.plant(a_mixture(dice, BURST))
     said = _run([(dice.uniform(0, 2) if len(faults) > 1 else 0.0, fault.script(trial)) for fault in faults], arena)
     arena.heal()
-    ended = time.time()
-    recovered = _wait_for_the_rate(arena, judge, ended, rate) if is_measured else None
+    looked_at = time.time()
+    ended = trial.ended(looked_at)
+    recovered = _wait_for_the_rate(arena, judge, looked_at, rate) if is_measured else None
+    if recovered is not None:
+        recovered += looked_at - ended
     arena.is_feeding = False
     quiet: float | None = None
     try:
@@ -98,7 +111,16 @@ def play(arena: Arena, judge: Judge, faults: Sequence[Fault], dice: Random) -> O
     finding = arena.ask(lambda conn: judge.look(conn, since=since, first=first, parties=parties))
     said += [answer for question in trial.questions if (answer := question()) is not None]
     finding.violations += said
-    return Outcome(faults, finding, rate, recovered, quiet)
+    return Outcome(faults, finding, rate, recovered, _rows_back(arena, ended), quiet)
+
+
+def _rows_back(arena: Arena, ended: float) -> float | None:
+    """How long dead workers' rows were out; None when nobody held any."""
+    swept = arena.one(
+        "SELECT extract(epoch FROM max(ended_at)) FROM batch WHERE ended_how = 'swept' AND ended_at > to_timestamp(%s)",
+        ended,
+    )
+    return None if swept is None else float(swept) - ended
 
 
 def _wait_for_the_rate(arena: Arena, judge: Judge, ended: float, rate: float) -> float | None:

@@ -5,6 +5,7 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -15,7 +16,7 @@ from tests.chaos.__main__ import drawn
 from tests.chaos.arena import Arena
 from tests.chaos.judge import Judge
 from tests.chaos.matrix import FAULTS
-from tests.chaos.rounds import Fault, Outcome, play
+from tests.chaos.rounds import Fault, Outcome, Trial, play
 from tests.conftest import roomy_memory
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(600)]
@@ -87,6 +88,18 @@ def test_a_storm_is_drawn_from_its_seed_and_nothing_else():
     assert storm == [drawn(FAULTS, 17, number) for number in range(1, 60)]
     assert storm != [drawn(FAULTS, 18, number) for number in range(1, 60)]
     assert all(len(faults) == 1 for faults in storm if any(fault.is_alone for fault in faults))
+
+
+def test_recovery_counts_from_the_moment_at_which_the_harm_was_done(arena: Arena, judge: Judge):
+    alone, in_company = Trial(arena, judge, Random(1)), Trial(arena, judge, Random(1), has_company=True)
+    assert alone.ended(looked_at=time.time()) == pytest.approx(time.time(), abs=60)
+
+    for trial in (alone, in_company):
+        trial.harm_is_done()
+    later = time.time() + 3600
+
+    assert alone.ended(looked_at=later) < later - 3000
+    assert in_company.ended(looked_at=later) == later
 
 
 def test_every_fault_has_a_name_of_its_own():

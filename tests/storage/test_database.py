@@ -14,8 +14,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from config.settings import Settings
-from storage import database
-from storage.database import DatabaseDown, NewerSchema, SchemaMissing
+from storage import database, schema
+from storage.database import DatabaseDown
+from storage.schema import NewerSchema, SchemaMissing
 from tests.builders import HOUSE
 from tests.conftest import named, roomy_memory
 from tests.rehearsal import eventually
@@ -116,20 +117,20 @@ def test_an_answer_that_waiting_cannot_change_comes_at_once(engines: Engines) ->
 
 
 def test_migrating_makes_the_schema_and_again_changes_nothing(empty_database_url: str) -> None:
-    assert database.schema_version(empty_database_url) is None
+    assert schema.schema_version(empty_database_url) is None
     with pytest.raises(SchemaMissing, match="run `duly migrate`"):
-        database.require_schema(empty_database_url)
+        schema.require_schema(empty_database_url)
 
-    applied = database.migrate(empty_database_url)
+    applied = schema.migrate(empty_database_url)
 
-    assert applied[-1] == database.newest_version()
-    assert database.migrate(empty_database_url) == []
-    database.require_schema(empty_database_url)
+    assert applied[-1] == schema.newest_version()
+    assert schema.migrate(empty_database_url) == []
+    schema.require_schema(empty_database_url)
 
 
 def test_processes_that_migrate_at_once_do_it_once(empty_database_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
-        applied = list(pool.map(database.migrate, [empty_database_url] * 4))
+        applied = list(pool.map(schema.migrate, [empty_database_url] * 4))
 
     assert sorted(map(len, applied))[:3] == [0, 0, 0]
     assert max(map(len, applied)) > 0
@@ -139,7 +140,7 @@ def test_a_newer_schema_is_refused_and_left_alone(database_url: str, connection:
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.commit()
 
-    for refused in (database.migrate, database.schema_version, database.require_schema):
+    for refused in (schema.migrate, schema.schema_version, schema.require_schema):
         with pytest.raises(NewerSchema, match="schema 9999, which this version of duly does not know"):
             refused(database_url)
 
@@ -151,9 +152,9 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty_database_url: str) -
         connection.execute("CREATE TABLE contact_event ()")  # in the way of the first revision
 
     with pytest.raises(psycopg.errors.DuplicateTable):
-        database.migrate(empty_database_url)
+        schema.migrate(empty_database_url)
 
-    assert database.schema_version(empty_database_url) is None
+    assert schema.schema_version(empty_database_url) is None
     with database.connect(empty_database_url) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
     assert tables == [("contact_event",)]
@@ -186,3 +187,12 @@ def test_who_is_killed_while_waiting_for_a_lock_does_not_keep_its_own(database_u
             process.kill()
 
         eventually(lambda: conn.execute("SELECT pg_try_advisory_lock(1)").fetchone()[0], why="the first is free again")
+
+
+def test_no_worker_loads_what_only_a_migration_needs():
+    """It is a quarter of a worker's start, which is when a fleet that died has to come back."""
+    script = "import sys, worker.tasks; print({'alembic', 'sqlalchemy'} & set(sys.modules))"
+
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=HOUSE)
+
+    assert said.stdout == "set()\n"

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from storage import database, lanes, standing
+from storage import database, lanes, schema, standing
 from storage.rows import Conn
 from tests.builders import TUESDAY_MORNING, a_lender
 
@@ -124,7 +124,7 @@ def scans_of(node: dict) -> Iterator[tuple[str, str]]:
 def test_the_database_tells_of_itself(conn: Conn) -> None:
     told = standing.database(conn)
 
-    assert told.schema == database.newest_version()
+    assert told.schema == schema.newest_version()
     assert 0 < told.connections <= told.max_connections
     assert (told.is_standby, told.replicas, told.replay_lag) == (False, 0, None)
     assert (told.fsync, told.synchronous_commit)[1] in ("on", "off")

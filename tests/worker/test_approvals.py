@@ -1,7 +1,9 @@
 """Two persons, always: who may do what to a release, and what the worker that adopts one believes."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 import pytest
@@ -12,8 +14,9 @@ from storage.rows import Conn
 from tests.builders import a_small_bundle
 from worker import approvals
 from worker.approvals import Grounds, NotApproved, NotYourPart, Role
-from worker.releases import BadRelease, LiveRelease, NoneStands
+from worker.releases import BadRelease, LiveRelease, NoneStands, Release
 from worker.signatures import BadKey, NeedsPassphrase, Signer, load_signer, make_key, read_public, read_statement
+from worker.wiring import compiled_before_the_fork
 
 NOW = datetime(2026, 3, 3, 2, 0, tzinfo=UTC)
 
@@ -203,11 +206,29 @@ def test_a_worker_without_any_release_that_stands_sends_nothing(house: House):
         a_worker(house.conn).at(bad)
 
 
-def a_worker(conn: Conn) -> LiveRelease:
+def test_a_release_that_was_compiled_before_the_fork_is_not_believed_for_that(house: House, database_url: str):
+    good, bad = house.approved(1), house.proposed(2)
+    approvals.go_live(house.conn, good, house.olga, at=NOW)
+    force_live(house.conn, bad)
+    ready = compiled_before_the_fork(database_url)
+    assert ready.keys() == {bad}
+
+    assert a_worker(house.conn, ready).at(bad).hash == good
+    approvals.approve(house.conn, bad, house.anna, at=NOW, why="")
+    assert a_worker(house.conn, ready).at(bad) is ready[bad]
+
+
+def test_without_a_database_or_a_release_nothing_is_compiled_before_the_fork(conn: Conn, database_url: str):
+    assert compiled_before_the_fork(database_url) == {}
+    assert compiled_before_the_fork("postgresql://duly@127.0.0.1:1/duly") == {}
+
+
+def a_worker(conn: Conn, ready: Mapping[str, Release] = MappingProxyType({})) -> LiveRelease:
     return LiveRelease(
         lambda hashed: releases.fetch(conn, hashed),
         admit=lambda hashed: approvals.admit(conn, hashed),
         before=lambda hashed: releases.lived_before(conn, hashed),
+        ready=ready,
     )
 
 

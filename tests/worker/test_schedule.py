@@ -7,7 +7,8 @@ import pytest
 from celery import Celery
 from celery.beat import ScheduleEntry, Scheduler
 
-from worker.schedule import EXPIRES_SECONDS, Metronome, beat_schedule
+from worker import engines
+from worker.schedule import ENOUGH_WAIT, EXPIRES_SECONDS, Metronome, beat_schedule
 
 EVERY = 0.02
 
@@ -28,6 +29,9 @@ def ticks_after_the_clock_was_set(kind: type[Scheduler], by: timedelta) -> int:
 
     class Counting(kind):
         sent = 0
+
+        def waiting(self) -> int:
+            return 0
 
         def setup_schedule(self) -> None:
             super().setup_schedule()
@@ -73,6 +77,9 @@ def test_after_a_sleep_one_tick_is_enough() -> None:
     class Counting(Metronome):
         producer = None
 
+        def waiting(self) -> int:
+            return 0
+
         def apply_entry(self, entry: ScheduleEntry, producer: object = None) -> None:
             sent.append(entry.name)
 
@@ -82,6 +89,29 @@ def test_after_a_sleep_one_tick_is_enough() -> None:
 
     assert 0 < beat.tick() <= EVERY
     assert sent == ["tick", "tick"]
+
+
+def test_ticks_that_nobody_takes_do_not_pile_up_before_a_sweep(broker_url: str) -> None:
+    app = Celery("tests", set_as_current=False, broker=broker_url)
+    entries = {"tick": ("duly.tick", EVERY), "sweep": ("duly.sweep", 3600)}
+    app.conf.update(
+        task_default_queue="maintenance",
+        beat_schedule={name: {"task": task, "schedule": seconds} for name, (task, seconds) in entries.items()},
+    )
+    beat = Metronome(app)
+    with engines.redis_client(broker_url) as client, beat.connection:
+        _tick(beat, times=5 * ENOUGH_WAIT)
+        assert client.llen("maintenance") == ENOUGH_WAIT
+
+        client.delete("maintenance")
+        _tick(beat, times=1)
+        assert client.llen("maintenance") > 0, "it ticks again once they are taken"
+
+
+def _tick(beat: Metronome, *, times: int) -> None:
+    for _ in range(times):
+        beat.tick()
+        time.sleep(2 * EVERY)
 
 
 def test_nothing_that_beat_sends_outlives_an_outage_or_dies_of_a_little_skew() -> None:
