@@ -154,7 +154,7 @@ def _measure(house: Rig, fleet: psutil.Process, size: int, day: int) -> tuple[Si
                 drain(house, fleet, at, chosen)
                 continue
             tick += _timed(conn, lambda: (lanes.stillness(conn), picture.due_lanes(conn)))
-            lock += _timed_locks(conn, at)
+            lock += _timed_locks(conn, at, most=house.settings.batch_size)
             rounds.append(drain(house, fleet, at, chosen))
             tick += _timed(conn, lambda: (lanes.stillness(conn), picture.due_lanes(conn)))
         step("sizes")
@@ -191,14 +191,14 @@ def _timed(conn: Conn, query: Callable[[], Any]) -> list[float]:
     return times
 
 
-def _timed_locks(conn: Conn, at: datetime) -> list[float]:
+def _timed_locks(conn: Conn, at: datetime, *, most: int) -> list[float]:
     """The statement that a drain begins with, on one lane after the other, rolled back each time."""
     times = []
     for number in range(LOOKS):
         lane = Lane("bench", Channel.NULL, number % SHARDS)
         with conn.transaction(force_rollback=True):
             began = time.perf_counter()
-            picture.lock_parties(conn, lane, now=at, limit=500)
+            picture.lock_parties(conn, lane, now=at, limit=most)
             times.append(time.perf_counter() - began)
     return times
 
