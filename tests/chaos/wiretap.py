@@ -3,7 +3,7 @@
 Places in the database's link are `<what>.<when>`: what is `lock`, `intents`, `stamp` or `record`; when is
 
 before       the statement is in our hands and has not reached the server
-commit       so is the COMMIT of its transaction
+commit       so is the COMMIT of its transaction, or the Sync that commits a statement of its own
 commit_sent  the COMMIT has been passed on, and nothing is known yet
 committed    the server has committed, and the worker has not heard
 
@@ -20,9 +20,14 @@ from tests.chaos.links import Session
 STATEMENTS = {
     "lock": re.compile(rb"FOR NO KEY UPDATE SKIP LOCKED"),
     "intents": re.compile(rb'COPY "contact" '),
-    "stamp": re.compile(rb"SET stamped_at = clock_timestamp\(\)"),
-    "record": re.compile(rb"'dispatch', business_now\(\)"),
 }
+
+#: One statement records a wave and stamps the next: which of them it does is told by its arrays.
+TURN = re.compile(rb"SET stamped_at = clock_timestamp\(\)")
+
+#: Where the parties of either stand among its parameters (storage/waves.py), and the bytes of an empty array.
+RECORDED, STAMPED = 0, 25
+EMPTY_ARRAY = 12
 
 #: An account's reference that begins so kills who reads it, once a tripwire lies at `poison.read`.
 POISON = b"POISON-"
@@ -39,6 +44,7 @@ class PostgresTap:
         self._has_begun = False
         self._prepared: dict[bytes, bytes] = {}
         self._current = b""
+        self._turns: list[str] = []  # what the turn that was bound last does
         self._in_transaction = False
         self._touched: list[str] = []  # by the transaction that is open
         self._awaited: list[str] = []  # their commit is on its way
@@ -60,6 +66,8 @@ class PostgresTap:
                 return
             message, self._up = self._up[:size], self._up[size:]
             statement = self._executed(message)
+            if message[:1] == b"S" and self._touched and not self._in_transaction:
+                statement = b"COMMIT"  # of a statement of its own
             if statement is None:
                 yield message
                 continue
@@ -73,8 +81,15 @@ class PostgresTap:
                 name, query, _ = message[5:].split(b"\0", 2)
                 self._prepared[name] = query
             case b"B":
-                _, name, _ = message[5:].split(b"\0", 2)
+                _, name, rest = message[5:].split(b"\0", 2)
                 self._current = self._prepared.get(name, b"")
+                if TURN.search(self._current):
+                    lengths = _lengths(rest)
+                    self._turns = [
+                        what
+                        for what, place in (("record", RECORDED), ("stamp", STAMPED))
+                        if lengths[place] > EMPTY_ARRAY
+                    ]
             case b"E":
                 return self._current
             case b"Q":
@@ -95,11 +110,16 @@ class PostgresTap:
             return
         if word.startswith((b"BEGIN", b"ROLLBACK")):
             self._touched, self._in_transaction = [], word.startswith(b"BEGIN")
-        what = next((what for what, pattern in STATEMENTS.items() if pattern.search(statement)), None)
-        if what is not None:
+        for what in self._does(statement):
             await session.pass_by(f"{what}.before")
-            (self._touched if self._in_transaction else self._awaited).append(what)
+            at_once = message[:1] == b"Q" and not self._in_transaction
+            (self._awaited if at_once else self._touched).append(what)
         yield message
+
+    def _does(self, statement: bytes) -> list[str]:
+        if TURN.search(statement):
+            return self._turns
+        return [what for what, pattern in STATEMENTS.items() if pattern.search(statement)]
 
     async def down(self, data: bytes) -> AsyncIterator[bytes]:
         self._down += data
@@ -127,6 +147,20 @@ class PostgresTap:
         if start:
             ready, self._down = self._down[:start], self._down[start:]
             yield ready
+
+
+def _lengths(rest: bytes) -> list[int]:
+    """The lengths of a Bind message's parameters; `rest` begins after the names."""
+    formats = int.from_bytes(rest[:2], "big")
+    start = 2 + 2 * formats
+    count = int.from_bytes(rest[start : start + 2], "big")
+    start += 2
+    lengths = []
+    for _ in range(count):
+        length = int.from_bytes(rest[start : start + 4], "big", signed=True)
+        lengths.append(length)
+        start += 4 + max(length, 0)
+    return lengths
 
 
 class SmsTap:
