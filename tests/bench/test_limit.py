@@ -53,7 +53,8 @@ def test_the_bare_loop_writes_the_rows_that_a_drain_writes(house: Rig) -> None:
 def _bare(house: Rig) -> Bare:
     given = limit._given(house)
     keys = house.settings.home / KEY_FILE
-    return Bare(house.conn, master_of(keys), jinja2.Template(given["template"]), given["values"], given["wave"])
+    template = jinja2.Template(given["template"])
+    return Bare(house.conn, master_of(keys), template, given["values"], given["batch"], given["wave"])
 
 
 def _rows(conn: Conn, at: datetime) -> dict[str, Any]:

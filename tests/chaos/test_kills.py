@@ -83,11 +83,14 @@ def test_killed_in_the_middle_of_a_wave_only_that_wave_is_uncertain(fleet: Fleet
 
 def test_killed_before_the_record_the_wave_is_uncertain_and_never_repeated(fleet: Fleet, sandbox: Sandbox):
     lane = a_full_lane(fleet)
+    sandbox.arm({"channel": "sms", "kind": "stall_after", "seconds": 4})
+    worker = fleet.start(lane)
+    eventually(lambda: sandbox.accepted() >= 10, why="the first wave arrives")
     with database.connect(fleet.database_url) as blocker:
         blocker.execute("LOCK TABLE contact_event IN SHARE MODE")
-        worker = fleet.start(lane)
         eventually(lambda: waiting_for(fleet.conn, "contact_event"), why="the worker wants to record its wave")
         kill(worker)
+    sandbox.arm()
     assert sandbox.accepted() == 10
 
     recover(fleet, lane)
