@@ -90,6 +90,7 @@ def test_killed_before_the_record_the_wave_is_uncertain_and_never_repeated(fleet
         blocker.execute("LOCK TABLE contact_event IN SHARE MODE")
         eventually(lambda: waiting_for(fleet.conn, "contact_event"), why="the worker wants to record its wave")
         kill(worker)
+        eventually(lambda: not waiting_for(fleet.conn, "contact_event"), why="the database sees that nobody is there")
     sandbox.arm()
     assert sandbox.accepted() == 10
 
