@@ -7,9 +7,8 @@ older than the months that history is read for is dropped, as retention would.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
-from statistics import mean
 from typing import Any
 
 import psutil
@@ -32,8 +31,6 @@ LOOK_SECONDS = 0.5
 #: Below this the next day begins: more is due than is sent, at any time.
 LOW = 40_000
 
-_MEMORY = "largest process MB"
-
 #: The first part, in which caches fill and the first vacuum comes.
 WARM_UP = 0.25
 
@@ -42,12 +39,10 @@ HISTORY = 3
 #: Months of the ledger that stay.
 MONTHS = 2
 
-#: Megabytes that a process may grow for each million reminders: caches fill up, and a leak would be more.
-MB_A_MILLION = 5.0
-
 #: What should be flat: how much it may rise over the rest of the run, as a share of what it was on the average. What
-#: stays below the floor, but for one look in twenty, is flat whatever its share.
+#: stays below the floor is flat whatever its share.
 FLAT: Mapping[str, tuple[float, float]] = {
+    "largest process MB": (0.05, 0),
     "tick ms": (0.25, 10),
     "locks waited for": (0.25, 2),
     "open batches": (0.25, 10),
@@ -161,7 +156,7 @@ def _sample(house: Rig, fleet: psutil.Process, passed: float) -> dict[str, float
         "seconds": passed,
         "planned": float(_planned(conn)),
         "backlog": backlog,
-        _MEMORY: max(pss_bytes(each) for each in (fleet, *fleet.children())) / 1e6,
+        "largest process MB": max(pss_bytes(each) for each in (fleet, *fleet.children())) / 1e6,
         "tick ms": 1e3 * _tick(conn),
         "locks waited for": locks,
         "deadlocks": deadlocks,
@@ -218,21 +213,15 @@ def _figures(samples: list[dict[str, float]], minutes: float) -> list[Figure]:
 def _fits(samples: list[dict[str, float]]) -> dict[str, dict[str, Any]]:
     """A straight line through each: its mean, what it rises by over the run, and whether that is flat."""
     seconds = [each["seconds"] for each in samples]
+    span = seconds[-1] - seconds[0]
     fits = {}
     open_indexes = {name: _OPEN_INDEX for name in samples[0] if name.startswith("reminder_")}
     for name, (share, floor) in {**FLAT, **open_indexes}.items():
         values = [each[name] for each in samples]
-        fits[name] = _fit(seconds, values, allowed=share * mean(values), floor=floor)
-    million = (samples[-1]["planned"] - samples[0]["planned"]) / 1e6
-    values = [each[_MEMORY] for each in samples]
-    return {_MEMORY: _fit(seconds, values, allowed=MB_A_MILLION * million), **fits}
-
-
-def _fit(seconds: Sequence[float], values: Sequence[float], *, allowed: float, floor: float = 0.0) -> dict[str, Any]:
-    rise = slope(seconds, values) * (seconds[-1] - seconds[0])
-    nearly_all = sorted(values)[int(0.95 * (len(values) - 1))]
-    is_flat = rise <= allowed or nearly_all <= floor
-    return {"mean": mean(values), "rise": rise, "most": max(values), "flat": is_flat, "allowed": allowed}
+        mean, rise = sum(values) / len(values), slope(seconds, values) * span
+        is_flat = rise <= share * mean or max(values) <= floor
+        fits[name] = {"mean": mean, "rise": rise, "most": max(values), "flat": is_flat, "allowed": share * mean}
+    return fits
 
 
 def _show(rows: Mapping[str, Mapping[str, Any]]) -> None:

@@ -146,16 +146,7 @@ def test_a_provider_that_is_busy_is_asked_again_later_through_the_judge(fleet: F
 @pytest.mark.parametrize("change", ["stop_epoch", "pause_all", "pause_lender"])
 def test_what_changes_between_intent_and_wave_stops_the_wave(fleet: Fleet, sandbox: Sandbox, customer, change: str):
     """The first wave stalls at the provider; what happens meanwhile must keep the second from leaving."""
-    others = [a_customer(fleet.conn, keyring(fleet.settings), n, party_id=None) for n in range(2, 200)]
-    same = [customer, *(other for other in others if shard_of(other.party_id) == shard_of(customer.party_id))][:12]
-    for each in same:
-        a_reminder(fleet.conn, each, an_account(fleet.conn, each))
-    assert len(same) == 12
-    sandbox.arm({"channel": "sms", "kind": "stall_after", "seconds": 2})
-    worker = threading.Thread(target=drain, args=(fleet, lane_of(customer)))
-    worker.start()
-    while sandbox.accepted() < 10:
-        pass
+    worker = a_first_wave_that_stalls(fleet, sandbox, customer)
 
     if change == "stop_epoch":
         with fleet.conn.transaction():
@@ -172,6 +163,34 @@ def test_what_changes_between_intent_and_wave_stops_the_wave(fleet: Fleet, sandb
     assert states["planned"] + states["suppressed"] == 2, "given back, and perhaps judged again by now"
     released = fleet.conn.execute("SELECT count(*) FROM contact_event WHERE kind = 'released'").fetchone()[0]
     assert released == 2
+
+
+def test_a_lease_that_is_over_stops_the_wave_and_what_was_sent_is_recorded(fleet: Fleet, sandbox: Sandbox, customer):
+    """No sweep has come by yet: the time alone ends it, by the database's clock."""
+    worker = a_first_wave_that_stalls(fleet, sandbox, customer)
+
+    fleet.conn.execute("UPDATE batch SET lease_until = clock_timestamp() WHERE ended_at IS NULL")
+    worker.join()
+
+    assert sandbox.accepted() == 10
+    states = Counter(row[0] for row in fleet.conn.execute("SELECT state FROM reminder WHERE step = 'first_notice'"))
+    assert states == {"sent": 10, "intended": 2}, "what was not stamped is for the sweep"
+    assert fleet.conn.execute("SELECT count(*) FROM batch WHERE ended_at IS NULL").fetchone() == (1,)
+
+
+def a_first_wave_that_stalls(fleet: Fleet, sandbox: Sandbox, customer) -> threading.Thread:
+    """Twelve are due, ten are at the provider, which is slow to answer; two wait for their wave."""
+    others = [a_customer(fleet.conn, keyring(fleet.settings), n, party_id=None) for n in range(2, 200)]
+    same = [customer, *(other for other in others if shard_of(other.party_id) == shard_of(customer.party_id))][:12]
+    for each in same:
+        a_reminder(fleet.conn, each, an_account(fleet.conn, each))
+    assert len(same) == 12
+    sandbox.arm({"channel": "sms", "kind": "stall_after", "seconds": 2})
+    worker = threading.Thread(target=drain, args=(fleet, lane_of(customer)))
+    worker.start()
+    while sandbox.accepted() < 10:
+        pass
+    return worker
 
 
 def test_two_workers_racing_for_one_party_send_once(fleet: Fleet, sandbox: Sandbox, customer):

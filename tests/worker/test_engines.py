@@ -20,6 +20,7 @@ from storage import database
 from tests.conftest import roomy_memory
 from worker import engines
 from worker.daemons import EngineFailed, account_for, in_folder, run_as
+from worker.embedded import LEAST_CACHE_MB
 from worker.engines import Engines
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +113,14 @@ def test_the_servers_outlive_the_command_that_started_them_and_are_joined(home: 
     assert pids(home) == before
     assert running.embedded
     assert ping(running)
+
+
+def test_the_database_takes_a_cache_that_fits_the_machine(home: Path) -> None:
+    with database.connect(ensure(home).database_url) as conn:
+        row = conn.execute("SELECT pg_size_bytes(current_setting('shared_buffers')) >> 20").fetchone()
+
+    assert row is not None
+    assert LEAST_CACHE_MB <= row[0] <= max(LEAST_CACHE_MB, psutil.virtual_memory().total >> 22)
 
 
 def test_servers_orphaned_by_a_kill_are_adopted(home: Path) -> None:
