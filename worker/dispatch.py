@@ -132,7 +132,7 @@ Answered = tuple[Sequence[Letter], Sequence[Answer], Sequence[waves.Result]]
 def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence[Letter], meter: BatchMeter) -> int:
     """Send committed intents in waves; how many were accepted. What may not go any more returns to policy, unsent.
 
-    The record of one wave and the stamp of the next share a transaction: half the commits.
+    The record of one wave and the stamp of the next are one statement: half the commits.
     """
     adapters = spine.adapters(release)
     channel = letters[0].outbound.channel
