@@ -100,7 +100,8 @@ def _step_to(conn: Conn, day: date) -> None:
 
 
 def _forget(conn: Conn, at: datetime) -> None:
-    """Drop the months of the ledger that nobody reads any more, and the reminders that ended in them."""
+    """Drop the months of the ledger that nobody reads any more, and the reminders that ended before: every night, as
+    retention would."""
     first = (at - timedelta(days=31 * MONTHS)).strftime("%Y_%m")
     rows = conn.execute(
         """
@@ -112,8 +113,7 @@ def _forget(conn: Conn, at: datetime) -> None:
     ).fetchall()
     for (name,) in rows:
         conn.execute(f"DROP TABLE {name}")
-    if rows:
-        conn.execute("DELETE FROM reminder WHERE ended_at < %s", (at - timedelta(days=31 * MONTHS),))
+    conn.execute("DELETE FROM reminder WHERE ended_at < %s", (at - timedelta(days=31 * MONTHS),))
 
 
 # ------------------------------------------------------------------------------------------------------------- samples

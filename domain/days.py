@@ -33,7 +33,7 @@ def is_zone(name: str) -> bool:
     return True
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def day_start(on: date, zone: str) -> datetime:
     """The first instant of a local day; where the clock skips midnight, the first that exists.
 
@@ -42,7 +42,7 @@ def day_start(on: date, zone: str) -> datetime:
     return first_instant(on, time.min, zone)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def local_day(at: datetime, zone: str) -> date:
     """The local day that an instant belongs to: the last day that has started.
 

@@ -168,12 +168,12 @@ def _planned(step: Step, on: date, owed: Owed, now: datetime) -> PlannedStep:
     return PlannedStep(step, due_at, due_at + step.expires_after)
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=4096)
 def _local_date(at: datetime, zone: str) -> date:
     return at.astimezone(ZoneInfo(zone)).date()
 
 
-@lru_cache(maxsize=1 << 14)  # a book's debts share few days, times and zones
+@lru_cache(maxsize=4096)  # a book's debts share few days, times and zones
 def local_instant(on: date, at: time, zone: str) -> datetime:
     """The UTC instant of a wall-clock time; the first of two, or after the gap if the clock skips it.
 
