@@ -45,7 +45,6 @@ class Example:
     """Rows that a drain wrote, field by field as the database sends them, and the facts that were sealed."""
 
     contact: Fields
-    link: Fields
     event: Fields
     reminder: Fields
     facts: bytes
@@ -120,11 +119,9 @@ class Bare:
 
 #: What each contact has of its own, in this order; the rest is the example's.
 _OWN = (
-    "party_id", "contact_id", "intended_at", "customer_id", "address_id", "address_lookup", "account_ids", "stop_epoch",
-    "facts_sealed", "entry",
+    "party_id", "contact_id", "intended_at", "customer_id", "address_id", "address_lookup", "account_ids",
+    "reminder_ids", "stop_epoch", "facts_sealed", "entry",
 )  # fmt: skip
-
-_LINK = ("party_id", "contact_id", "account_id", "intended_at", "reminder_id", "step", "stage")
 
 
 def _write_contacts(
@@ -146,22 +143,12 @@ def _write_contacts(
         (
             (
                 wire.int8(row[0]), wire.uuid(contact_id), at, wire.int8(row[3]), wire.int8(row[8]), wire.raw(row[9]),
-                wire.int8s((row[2],)), wire.int8(epochs[row[0]]), wire.raw(sealed),
+                wire.int8s((row[2],)), wire.int8s((row[1],)), wire.int8(epochs[row[0]]), wire.raw(sealed),
                 wire.raw(history.entry_of(now, contact_id, _facts_of(row))), *rest,
             )
             for row, (contact_id, sealed) in zip(due, letters, strict=True)
         ),
     )  # fmt: skip
-    step = wire.raw(example.link["step"]) + wire.raw(example.link["stage"])
-    wire.copy_rows(
-        conn,
-        "contact_account",
-        _LINK,
-        (
-            (wire.int8(row[0]), wire.uuid(contact_id), wire.int8(row[2]), at, wire.int8(row[1]), step)
-            for row, (contact_id, _) in zip(due, letters, strict=True)
-        ),
-    )
 
 
 def _facts_of(row: Row) -> bytes:
@@ -264,7 +251,6 @@ def _example(conn: Conn, master: AESGCM) -> Example:
     sealed = contact["facts_sealed"] or b""
     return Example(
         contact=contact,
-        link=_last(conn, "contact_account", SQL("step IS NOT NULL AND {}").format(own), "intended_at"),
         event=_last(conn, "contact_event", SQL("kind = 'sent' AND {}").format(own), "intended_at"),
         reminder=_last(conn, "reminder", own, "reminder_id"),
         facts=AESGCM(master.decrypt(wrapped[:12], wrapped[12:], None)).decrypt(sealed[:12], sealed[12:], None),

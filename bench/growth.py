@@ -127,9 +127,6 @@ def _contacts(conn: Conn, since: int, until: int, told: Callable[[int], None]) -
                        decode(md5('phone' || n), 'hex')
                 FROM generate_series(%s::bigint, %s::bigint) n
                 RETURNING party_id, contact_id, intended_at
-            ), covered AS (
-                INSERT INTO contact_account (party_id, contact_id, account_id, intended_at)
-                SELECT party_id, contact_id, party_id, intended_at FROM made
             )
             INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at)
             SELECT party_id, contact_id, intended_at, 'delivered', 'bench', intended_at FROM made

@@ -35,7 +35,7 @@ ROUNDS = 5
 GOAL = 0.6
 
 #: What both sides write for a reminder, counted at the instant of the round.
-WRITTEN = ("contact", "contact_account", "contact_event")
+WRITTEN = ("contact", "contact_event")
 
 
 def run(*, rounds: int = ROUNDS, reminders: int = REMINDERS) -> list[Figure]:

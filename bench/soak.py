@@ -106,7 +106,7 @@ def _forget(conn: Conn, at: datetime) -> None:
     rows = conn.execute(
         """
         SELECT c.relname FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid
-        WHERE c.relname ~ '^(contact|contact_account|contact_event|decision)_[0-9]{4}_[0-9]{2}$'
+        WHERE c.relname ~ '^(contact|contact_event|decision)_[0-9]{4}_[0-9]{2}$'
           AND right(c.relname, 7) < %s
         """,
         (first,),

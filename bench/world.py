@@ -89,10 +89,7 @@ def remember(conn: Conn, at: datetime, *, after_party: int = 0) -> None:
                    'sms', 'reminder', 'imported', 'imported', ARRAY[a.account_id], d.lookup
             FROM account a JOIN address d ON d.party_id = a.party_id AND d.channel = 'phone'
             WHERE a.party_id > %s
-            RETURNING party_id, contact_id, intended_at, account_ids
-        ), covered AS (
-            INSERT INTO contact_account (party_id, contact_id, account_id, intended_at)
-            SELECT party_id, contact_id, account_ids[1], intended_at FROM made
+            RETURNING party_id, contact_id, intended_at
         )
         INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at)
         SELECT party_id, contact_id, intended_at, 'delivered', 'bench', intended_at FROM made

@@ -231,13 +231,6 @@ def write_dial(conn: Conn, given: CallTask, dial: Dial, *, agent: str, lease: ti
             Jsonb(dial.inputs, dumps=orjson.dumps), dial.facts_sealed, dial.account_ids,
         ),
     )  # fmt: skip
-    conn.execute(
-        """
-        INSERT INTO contact_account (party_id, contact_id, account_id, intended_at, stage)
-        SELECT %s, %s, unnest(%s::bigint[]), %s, %s
-        """,
-        (given.party_id, dial.contact_id, dial.account_ids, dial.intended_at, given.stage),
-    )
     add_event(conn, given.party_id, dial.contact_id, dial.intended_at, EventKind.DIALLED, code=None, by=agent)
     conn.execute(
         """

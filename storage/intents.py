@@ -40,6 +40,8 @@ class Intent(NamedTuple):
 
 
 class IntentAccount(NamedTuple):
+    """A debt that a contact covers, with the reminder that it finishes."""
+
     account_id: int
     reminder_id: int
     step: str
@@ -111,21 +113,9 @@ def open_batch(conn: Conn, batch_id: UUID, lane: Lane, *, worker: str, lease: ti
 
 
 def write_intents(conn: Conn, batch_id: UUID, intents: Sequence[Intent]) -> None:
-    """Commit-to-contact: the contacts, the debts each covers, and their reminders into the batch's hands."""
+    """Commit-to-contact: the contacts with the debts each covers, and their reminders into the batch's hands."""
     wire.copy_rows(conn, "contact", _CONTACT, map(_contact_row, intents))
     covered = [(intent, account) for intent in intents for account in intent.accounts]
-    wire.copy_rows(
-        conn,
-        "contact_account",
-        _CONTACT_ACCOUNT,
-        (
-            (
-                wire.int8(i.party_id), wire.uuid(i.contact_id), wire.int8(a.account_id), wire.moment(i.intended_at),
-                wire.int8(a.reminder_id), wire.text(a.step), wire.text(a.stage),
-            )
-            for i, a in covered
-        ),
-    )  # fmt: skip
     conn.execute(
         """
         UPDATE reminder r SET state = 'intended', contact_id = v.contact_id, batch_id = %s, judged_epoch = v.epoch,
@@ -145,7 +135,8 @@ def write_intents(conn: Conn, batch_id: UUID, intents: Sequence[Intent]) -> None
 
 def _contact_row(i: Intent) -> Sequence[bytes]:
     """The fields of one contact as _CONTACT lists them."""
-    accounts = [account.account_id for account in i.accounts]
+    accounts, reminders, steps, stages = zip(*i.accounts, strict=True)
+    is_one_stage = stages.count(i.stage) == len(stages)
     facts = history.facts_of(i.channel, i.purpose, i.actor, i.lender_id, i.address_lookup, accounts)
     text = wire.text
     return (
@@ -154,6 +145,7 @@ def _contact_row(i: Intent) -> Sequence[bytes]:
         wire.raw(i.address_lookup), text(i.purpose), text(i.message), text(i.locale), text(i.stage), text(i.rule),
         text(i.pack), wire.words(i.packs), wire.words(i.zones), wire.moment(i.window_ends), wire.int8(i.stop_epoch),
         text(i.release_hash), wire.jsonb(i.inputs), wire.raw(i.facts_sealed), wire.int8s(accounts),
+        wire.int8s(reminders), wire.words(steps), wire.NULL if is_one_stage else wire.words(stages),
         wire.raw(history.entry_of(i.intended_at, i.contact_id, facts)),
     )  # fmt: skip
 
@@ -161,10 +153,9 @@ def _contact_row(i: Intent) -> Sequence[bytes]:
 _CONTACT = (
     "party_id", "contact_id", "intended_at", "customer_id", "lender_id", "actor", "channel", "address_id",
     "address_lookup", "purpose", "message", "locale", "stage", "rule", "pack", "packs", "zones", "window_ends",
-    "stop_epoch", "release_hash", "inputs", "facts_sealed", "account_ids", "entry",
+    "stop_epoch", "release_hash", "inputs", "facts_sealed", "account_ids", "reminder_ids",
+    "steps", "stages", "entry",
 )  # fmt: skip
-
-_CONTACT_ACCOUNT = ("party_id", "contact_id", "account_id", "intended_at", "reminder_id", "step", "stage")
 
 _DECISION = {
     "party_id": "int8", "at": "timestamptz", "reminder_id": "int8", "account_id": "int8", "lender_id": "text",

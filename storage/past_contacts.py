@@ -86,9 +86,6 @@ def write(conn: Conn, contacts: Sequence[PastContactRow]) -> int:
             SELECT party_id, contact_id, at, customer_id, lender_id, 'imported', actor, channel, purpose, 'imported',
                    'imported', accounts::bigint[] FROM given
             ON CONFLICT DO NOTHING RETURNING party_id
-        ), covered AS (
-            INSERT INTO contact_account (party_id, contact_id, account_id, intended_at)
-            SELECT g.party_id, g.contact_id, unnest(g.accounts::bigint[]), g.at FROM given g ON CONFLICT DO NOTHING
         ), happened AS (
             INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at)
             SELECT party_id, contact_id, at, kind, 'imported', at FROM given ON CONFLICT DO NOTHING

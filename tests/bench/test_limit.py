@@ -62,7 +62,6 @@ def _rows(conn: Conn, at: datetime) -> dict[str, Any]:
     found = {}
     for table, where in (
         ("contact", "intended_at = %(at)s"),
-        ("contact_account", "intended_at = %(at)s"),
         ("contact_event", "intended_at = %(at)s"),
         ("reminder", "ended_at = %(at)s"),
         ("reminder", "state = 'planned'"),

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
+from alembic import command
 from psycopg.conninfo import conninfo_to_dict
 
 from config.settings import Settings
@@ -158,6 +160,43 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty_database_url: str) -
     with database.connect(empty_database_url) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
     assert tables == [("contact_event",)]
+
+
+def test_links_of_contacts_to_debts_come_over_into_the_contacts(empty_database_url: str) -> None:
+    with schema._alembic(empty_database_url) as (config, migrating):
+        command.upgrade(config, "0008")
+        migrating.commit()
+    ours, alike, others = (uuid4() for _ in range(3))
+    with database.connect(empty_database_url) as connection:
+        connection.cursor().executemany(
+            """
+            INSERT INTO contact (party_id, contact_id, intended_at, customer_id, lender_id, actor, channel, purpose,
+                                 rule, pack, stage, account_ids)
+            VALUES (1, %s, '2026-03-03 02:30Z', 1, 'lantern', 'creditor', 'sms', 'reminder', 'r', 'p', %s, %s)
+            """,
+            [(ours, "early", [7, 5]), (alike, "early", [7]), (others, None, [7])],
+        )
+        connection.cursor().executemany(
+            "INSERT INTO contact_account VALUES (1, %s, %s, '2026-03-03 02:30Z', %s, %s, %s)",
+            [
+                (ours, 5, 50, "options", "middle"), (ours, 7, 70, "first_notice", "early"),
+                (alike, 7, 71, "second_notice", "early"), (others, 7, None, None, None),
+            ],
+        )  # fmt: skip
+        before = connection.execute("SELECT * FROM contact_account ORDER BY 2, 3").fetchall()
+
+    schema.migrate(empty_database_url)
+
+    with database.connect(empty_database_url) as connection:
+        assert connection.execute("SELECT * FROM contact_account ORDER BY 2, 3").fetchall() == before
+        stored = connection.execute("SELECT contact_id, reminder_ids, steps, stages FROM contact").fetchall()
+    assert sorted(stored) == sorted(
+        [
+            (ours, [70, 50], ["first_notice", "options"], ["early", "middle"]),
+            (alike, [71], ["second_notice"], None),
+            (others, None, None, None),
+        ]
+    )
 
 
 def test_creating_and_dropping_databases_may_be_repeated(engines: Engines) -> None:
