@@ -92,12 +92,13 @@ class Bare:
     def _read(self, parties: Sequence[int], now: datetime) -> list[Row]:
         who, since = wire.int8_array(parties), now - LOOKBACK
         with self.conn.pipeline():
+            self.conn.execute("SELECT set_config('plan_cache_mode', 'force_generic_plan', true)")
             cursors = [self.conn.cursor(binary=True) for _ in range(5)]
             cursors[0].execute(_DUE, (who, now))
             cursors[1].execute("SELECT * FROM consent WHERE party_id = ANY(%s)", (who,))
             cursors[2].execute("SELECT * FROM hold WHERE party_id = ANY(%s) AND released_at IS NULL", (who,))
             cursors[3].execute(history.READ, (who, since))
-            cursors[4].execute(history.TOLD, (who, since, since))
+            cursors[4].execute(history.TELLING, (who, since))
             due, *_ = [cursor.fetchall() for cursor in cursors]
         return due
 

@@ -39,16 +39,20 @@ _TELLING_KINDS: LiteralString = (
     "'released', 'rejected', 'not_in_service', 'no_answer', 'busy', 'voicemail', 'third_party', 'conversation'"
 )
 
-#: The whole fold, for contacts of which something telling is known.
-TOLD: LiteralString = f"""
+#: The contacts of which something telling is known, a column for each part of their key; no row where there are none.
+TELLING: LiteralString = f"""
+    SELECT array_agg(party_id), array_agg(contact_id), array_agg(intended_at) FROM contact_event
+    WHERE party_id = ANY(%s) AND intended_at >= %s AND kind IN ({_TELLING_KINDS}) HAVING count(*) > 0
+"""  # noqa: S608 - one constant inside another
+
+#: What became of these contacts: of all that is known of each, what ranks highest.
+TOLD: LiteralString = """
     SELECT e.party_id, e.contact_id, (array_agg(r.outcome ORDER BY r.rank DESC))[1]
     FROM contact_event e JOIN contact_event_rank r USING (kind)
     WHERE (e.party_id, e.contact_id, e.intended_at) IN (
-              SELECT party_id, contact_id, intended_at FROM contact_event
-              WHERE party_id = ANY(%s) AND intended_at >= %s AND kind IN ({_TELLING_KINDS}))
-      AND e.intended_at >= %s
+              SELECT * FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[]))
     GROUP BY e.party_id, e.contact_id
-"""  # noqa: S608 - one constant inside another
+"""
 
 
 def facts_of(

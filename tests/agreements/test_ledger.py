@@ -43,7 +43,7 @@ def test_the_index_of_telling_events_holds_those_of_the_code(connection: psycopg
     ).fetchone()[0]
 
     assert set(re.findall(r"'(\w+)'", definition)) == {kind.value for kind in TELLING}
-    assert set(re.findall(r"'(\w+)'", history.TOLD)) == {kind.value for kind in TELLING}
+    assert set(re.findall(r"'(\w+)'", history.TELLING)) == {kind.value for kind in TELLING}
 
 
 def test_no_two_events_share_a_rank():

@@ -79,7 +79,8 @@ def test_older_contacts_are_left_out(connection: Connection) -> None:
 
 def read(connection: Connection, party: int, *, days: int = 40) -> list[PastContact]:
     since = NOW - timedelta(days=days)
-    rows: list[tuple[int, UUID, str]] = connection.execute(history.TOLD, ([party], since, since)).fetchall()
+    telling = connection.execute(history.TELLING, ([party], since)).fetchone()
+    rows: list[tuple[int, UUID, str]] = connection.execute(history.TOLD, telling).fetchall() if telling else []
     told = history.told(rows)
     packed = connection.execute(history.READ, ([party], since)).fetchall()
     return [entry for party_id, entries in packed for entry in history.unpack(party_id, entries, told)]
