@@ -88,6 +88,30 @@ def test_what_is_red_comes_first_and_exits_with_3(customer: MadeCustomer, connec
     assert (answer["lanes"][0]["lag"], answer["lanes"][0]["due"]) == (480, 1)
 
 
+def test_it_says_how_long_the_ledger_is_kept_and_which_rule_asks_for_it(
+    customer: MadeCustomer, connection: psycopg.Connection
+) -> None:
+    shown = " ".join(duly("status").stdout.split())
+
+    assert "from 2026-01 on, everything is kept; cn.retention.consumer_finance asks" in shown
+    assert "gr.retention" not in shown, "nothing is older than it allows"
+    lanes.ensure_partitions(connection, TUESDAY_MORNING - timedelta(days=366))
+    connection.commit()
+    assert "exceeded where it applies: gr.retention asks" in " ".join(duly("status").stdout.split())
+    assert told(0)["ledger"]["exceeded"][0]["days"] == 183
+
+
+def test_days_that_are_too_few_are_amber_with_the_rule_that_asks_for_more(
+    customer: MadeCustomer, database_url: str, broker_url: str, tmp_path: Path
+) -> None:
+    with living_by(database_url, tmp_path, broker_url=broker_url, keep_ledger_days=400):
+        [alarm] = told(0)["alarms"]
+
+    assert (alarm["colour"], alarm["subject"]) == ("amber", "retention")
+    assert "DULY_KEEP_LEDGER_DAYS is 400" in alarm["seen"]
+    assert "set 1827 or more" in alarm["seen"]
+
+
 def test_a_pause_is_amber_and_quiets_what_it_explains(customer: MadeCustomer, connection: psycopg.Connection) -> None:
     lanes.pause(connection, "lantern", reason="a storm", by="tests")
     lanes.pause(connection, "*", reason="a drill", by="tests")
