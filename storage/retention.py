@@ -20,8 +20,8 @@ BY_MONTH: Final[dict[str, LiteralString]] = {
 }  # fmt: skip
 
 #: Dropping a partition takes a lock on its table for a moment, and on itself. Whoever waits for a lock makes everybody
-#: wait who comes later: no longer than this, twice.
-LOCK_TIMEOUT: Final[LiteralString] = "1s"
+#: wait who comes later: no longer than this, twice. An autovacuum makes way after a second (deadlock_timeout).
+LOCK_TIMEOUT: Final[LiteralString] = "1500ms"
 
 #: Rows that go in one transaction.
 ROWS: Final = 5_000
