@@ -26,6 +26,7 @@ NOW = datetime(2026, 3, 3, 2, tzinfo=UTC)
 def conn(database_url: str):
     """A ledger with the months from December 2023 to April 2024."""
     with database.connect(database_url, autocommit=True) as opened:
+        opened.execute("SET statement_timeout = '60s'")  # what waits for ever shall fail
         a_lender(opened, "lantern")
         lanes.step_clock(opened, NOW)
         lanes.ensure_partitions(opened, datetime(2024, 2, 10, tzinfo=UTC), back=2, ahead=2)
