@@ -88,7 +88,7 @@ def plain(pulse: Pulse, found: Iterable[Alarm]) -> dict[str, Any]:
         "processes": [
             {**process._asdict(), "silent_for": process.silent_for.total_seconds()} for process in pulse.processes
         ],
-        "ledger": asdict(pulse.keeping) if pulse.keeping is not None else None,
+        "ledger": _kept(pulse.keeping),
         "database": {
             name: value.total_seconds() if isinstance(value, timedelta) else value
             for name, value in pulse.database._asdict().items()
@@ -99,6 +99,12 @@ def plain(pulse: Pulse, found: Iterable[Alarm]) -> dict[str, Any]:
             "queues": pulse.broker.queues, "unacked": pulse.broker.unacked, "trouble": pulse.broker.trouble,
         },
     }  # fmt: skip
+
+
+def _kept(kept: Keeping | None) -> dict[str, Any] | None:
+    if kept is None:
+        return None
+    return {**asdict(kept), "held_by": kept.held_by._asdict() if kept.held_by is not None else None}
 
 
 def _outcomes(pulse: Pulse) -> dict[str, int]:
