@@ -15,9 +15,7 @@ from storage.rows import Conn
 
 #: What goes by the month, in the order in which it goes, with the column that says when it was. What a database does
 #: not have (any more) is passed over.
-BY_MONTH: Final[dict[str, LiteralString]] = {
-    "contact": "intended_at", "contact_account": "intended_at", "contact_event": "intended_at", "decision": "at",
-}  # fmt: skip
+BY_MONTH: Final[dict[str, LiteralString]] = {"contact": "intended_at", "contact_event": "intended_at", "decision": "at"}
 
 #: Dropping a partition takes a lock on its table for a moment, and on itself. Whoever waits for a lock makes everybody
 #: wait who comes later: no longer than this, twice. An autovacuum makes way after a second (deadlock_timeout).

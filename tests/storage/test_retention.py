@@ -74,8 +74,7 @@ def test_the_months_before_the_day_go_and_the_others_stay_to_the_instant(conn: C
     assert conn.execute("SELECT contact_id FROM contact").fetchall() == [(kept,)]
     assert conn.execute("SELECT contact_id FROM contact_event").fetchall() == [(kept,)]
     for table in retention.BY_MONTH:
-        if months(conn, table):
-            assert months(conn, table) == ["2024_03", "2024_04"], table
+        assert months(conn, table) == ["2024_03", "2024_04"], table
     assert [name for name in done.months if name.startswith("contact_2")] == [
         "contact_2023_12", "contact_2024_01", "contact_2024_02",
     ]  # fmt: skip
@@ -110,11 +109,11 @@ def test_a_ledger_that_is_younger_is_left_alone(conn: Conn) -> None:
 
 
 def test_a_table_that_is_gone_is_no_error(conn: Conn) -> None:
-    conn.execute("DROP TABLE IF EXISTS contact_account")
+    conn.execute("DROP TABLE decision")
 
     assert forget(conn, KEPT).is_done
 
-    assert months(conn) == months(conn, "decision") == ["2024_03", "2024_04"]
+    assert months(conn) == months(conn, "contact_event") == ["2024_03", "2024_04"]
 
 
 def test_what_no_month_had_room_for_goes_by_the_row_and_its_table_stays(conn: Conn, customer: MadeCustomer) -> None:
