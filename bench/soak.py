@@ -3,12 +3,12 @@
 Business time jumps to another day whenever the backlog runs low, so that everybody's next step is due at once, and a
 year of days passes in an hour. Beat, workers and the nightly jobs run as they do in earnest. Meanwhile memory, locks,
 the time of a tick, dead rows and the sizes of what is hot are looked at. The ledger itself grows by design; what is
-older than the months that history is read for is dropped, as retention would.
+older than the months that history is read for is dropped as retention does it, while everything works.
 """
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import psutil
@@ -19,6 +19,7 @@ from bench.rig import Rig, beat, pss_bytes, rig, screen, steps, wait_for, worker
 from bench.world import FIRST_DAY, copies, is_open, moment, move_in, remember_alike, tidy
 from storage import lanes, picture
 from storage.rows import Conn
+from worker.retention import forget
 
 CUSTOMERS = 300_000
 MINUTES = 60.0
@@ -95,25 +96,8 @@ def _next_day(day: date) -> date:
 def _step_to(conn: Conn, day: date) -> None:
     at = moment(day)
     lanes.ensure_partitions(conn, at)
-    _forget(conn, at)
+    forget(conn, (at.date() - timedelta(days=31 * MONTHS)).replace(day=1))
     lanes.step_clock(conn, at)
-
-
-def _forget(conn: Conn, at: datetime) -> None:
-    """Drop the months of the ledger that nobody reads any more, and the reminders that ended before: every night, as
-    retention would."""
-    first = (at - timedelta(days=31 * MONTHS)).strftime("%Y_%m")
-    rows = conn.execute(
-        """
-        SELECT c.relname FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid
-        WHERE c.relname ~ '^(contact|contact_event|decision)_[0-9]{4}_[0-9]{2}$'
-          AND right(c.relname, 7) < %s
-        """,
-        (first,),
-    ).fetchall()
-    for (name,) in rows:
-        conn.execute(f"DROP TABLE {name}")
-    conn.execute("DELETE FROM reminder WHERE ended_at < %s", (at - timedelta(days=31 * MONTHS),))
 
 
 # ------------------------------------------------------------------------------------------------------------- samples

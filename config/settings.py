@@ -165,6 +165,9 @@ class Settings(BaseModel):
     signing_key_file: Folder | None = None  # None: users/<user>.key in `home`
     signing_passphrase: SecretStr | None = None
 
+    # the ledger; None: everything is kept
+    keep_ledger_days: int | None = Field(default=None, ge=1, le=36_500)
+
     # console
     console_host: str = "127.0.0.1"
     console_port: int = Field(default=8321, ge=1, le=65535)

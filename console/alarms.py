@@ -37,6 +37,9 @@ PARTITIONS_RED: Final = timedelta(days=7)
 #: A nightly job that is due for so long has not run.
 JOBS_AMBER: Final = timedelta(hours=1)
 
+#: A month that is kept no longer goes the next night; after so long it should have gone.
+MONTHS_AMBER: Final = timedelta(days=3)
+
 CONNECTIONS_AMBER: Final = 0.75
 CONNECTIONS_RED: Final = 0.9
 REPLAY_AMBER: Final = timedelta(seconds=30)
@@ -151,6 +154,29 @@ def _jobs(pulse: Pulse) -> Iterator[Alarm]:
         yield Alarm(colour, "partitions", f"the last one ends in {span(left)}", "see the nightly job `partitions`")
 
 
+def _retention(pulse: Pulse) -> Iterator[Alarm]:
+    kept = pulse.keeping
+    if kept is None:
+        return
+    if kept.refused is not None:
+        yield _amber(
+            "retention", f"nothing is dropped: {kept.refused}", "docs/operating.md, How long the ledger is kept"
+        )
+    if kept.wanted is None or kept.first is None or not kept.is_late(pulse.standing.business_now - MONTHS_AMBER):
+        return
+    seen = f"{kept.first:%Y-%m} is still there, though only {kept.wanted:%Y-%m} and later are to be kept"
+    if kept.held_by is not None and kept.before is not None and kept.before <= kept.first:
+        yield _amber(
+            "retention", f"{seen}: {kept.held_by.what} goes back to {kept.held_by.since:%Y-%m-%d}",
+            "let somebody end it, and the months go the next night",
+        )  # fmt: skip
+    else:
+        yield _amber(
+            "retention", seen,
+            "see the nightly job `retention`: something holds its tables each night, a dump or an open transaction",
+        )  # fmt: skip
+
+
 def _release(pulse: Pulse) -> Iterator[Alarm]:
     if pulse.standing.release_hash is None:
         colour = Colour.RED if _late(pulse) else Colour.AMBER
@@ -249,8 +275,8 @@ def _broker(pulse: Pulse) -> Iterator[Alarm]:
 
 
 CHECKS: Final[tuple[Callable[[Pulse], Iterator[Alarm]], ...]] = (
-    _lanes, _workers, _leases, _uncertain, _inbox, _release, _breakers, _providers, _database, _broker, _jobs, _pauses,
-    _suspects,
+    _lanes, _workers, _leases, _uncertain, _inbox, _release, _breakers, _providers, _database, _broker, _jobs,
+    _retention, _pauses, _suspects,
 )  # fmt: skip
 
 

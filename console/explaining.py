@@ -15,7 +15,7 @@ from rich.text import Text
 from console.house import entered
 from console.output import fail, print_json
 from domain.money import Money
-from storage import ledger
+from storage import ledger, retention
 from storage.ledger import Account, Entry, NoSuchAccount, Outcome, Sealed
 from storage.rows import Conn
 from worker.cases import planning_zone
@@ -45,11 +45,15 @@ def explain_command(
         except NoSuchAccount as unknown:
             fail(str(unknown), code=1)
         entries = ledger.timeline(spine.conn, found)
+        forgotten = retention.mark(spine.conn)
         words = _words(spine, ledger.sealed_words(spine.conn, found)) if reveal else {}
     if as_json:
-        print_json(_plain_timeline(found, entries, words))
+        before = forgotten.before if forgotten is not None else None
+        print_json({**_plain_timeline(found, entries, words), "forgotten_before": before})
     else:
         Console().print(_timeline_table(found, entries, words))
+        if forgotten is not None:
+            Console().print(f"What was before {forgotten.before} is kept no longer.")
 
 
 def draw_timeline(conn: Conn, account_ref: str, lender_id: str) -> Table:

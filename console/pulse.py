@@ -14,6 +14,7 @@ from worker import broker
 from worker.broker import Broker
 from worker.metrics import SENDS, SEPARATOR, STAGES, Family, SendResult, Stage
 from worker.reporting import SILENT_FOR
+from worker.retention import Keeping
 
 #: The part of a histogram's series that is the sum of what was observed.
 SUM: Final = "sum"
@@ -29,6 +30,7 @@ class Pulse:
     processes: tuple[Process, ...]
     totals: Mapping[str, float]
     recent: Mapping[str, float]
+    keeping: Keeping | None = None  # only where somebody looks: it reads the packs
 
     @property
     def living(self) -> list[Process]:

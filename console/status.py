@@ -5,6 +5,7 @@ Exit codes: 0 nothing is red, 1 the database cannot be asked, 2 wrong usage or s
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
@@ -21,6 +22,7 @@ from storage.standing import LaneLag
 from worker import engines
 from worker.metrics import REFUSED, REMINDERS, SWEEPS, SendResult
 from worker.reporting import RECENT_MINUTES
+from worker.retention import Keeping, keeping
 
 #: 2: what is counted is bounded, and alarms, providers, stages, database and broker are told.
 SCHEMA: Final = 2
@@ -41,6 +43,8 @@ def status_command(as_json: AsJson = False) -> None:
     """
     with entered() as spine:
         pulse = take_pulse(spine.conn, spine.settings, engines.ensure(spine.settings).broker_url)
+        now, days = pulse.standing.business_now, spine.settings.keep_ledger_days
+        pulse = replace(pulse, keeping=keeping(spine.conn, days, now=now))
     found = alarms(pulse)
     if as_json:
         print_json(plain(pulse, found))
@@ -84,6 +88,7 @@ def plain(pulse: Pulse, found: Iterable[Alarm]) -> dict[str, Any]:
         "processes": [
             {**process._asdict(), "silent_for": process.silent_for.total_seconds()} for process in pulse.processes
         ],
+        "ledger": _kept(pulse.keeping),
         "database": {
             name: value.total_seconds() if isinstance(value, timedelta) else value
             for name, value in pulse.database._asdict().items()
@@ -94,6 +99,12 @@ def plain(pulse: Pulse, found: Iterable[Alarm]) -> dict[str, Any]:
             "queues": pulse.broker.queues, "unacked": pulse.broker.unacked, "trouble": pulse.broker.trouble,
         },
     }  # fmt: skip
+
+
+def _kept(kept: Keeping | None) -> dict[str, Any] | None:
+    if kept is None:
+        return None
+    return {**asdict(kept), "held_by": kept.held_by._asdict() if kept.held_by is not None else None}
 
 
 def _outcomes(pulse: Pulse) -> dict[str, int]:
@@ -163,6 +174,7 @@ def _facts(pulse: Pulse) -> list[tuple[str, str]]:
         ("for people", people or "nothing"),
         ("sweeps", _listed(by_label(pulse.totals, SWEEPS).items()) or "none"),
         ("refused messages", _listed(by_label(pulse.totals, REFUSED).items()) or "none"),
+        ("ledger", _ledger(pulse.keeping)),
         ("database", _database(pulse)),
         ("broker", _broker(pulse)),
     ]
@@ -189,6 +201,16 @@ def _inbox(pulse: Pulse) -> str:
     stands = pulse.standing
     waits = f", the first for {span(stands.inbox_waits)}" if stands.inbox_waits is not None else ""
     return f"{counted(stands.inbox_waiting)} to fold{waits}, {counted(stands.inbox_early)} to look at again"
+
+
+def _ledger(kept: Keeping | None) -> str:
+    if kept is None or kept.first is None:
+        return "has no months yet"
+    least = kept.bounds.least
+    how_long = "everything is kept" if kept.days is None else f"{kept.days:,} days are kept"
+    asked = f"; {least.rule} {least.what}" if least is not None else ""
+    exceeded = "".join(f"; exceeded where it applies: {most.rule} {most.what}" for most in kept.exceeded)
+    return f"from {kept.first:%Y-%m} on, {how_long}{asked}{exceeded}"
 
 
 def _database(pulse: Pulse) -> str:

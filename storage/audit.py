@@ -344,8 +344,11 @@ _TABLES: LiteralString = """
 # -------------------------------------------------------------------------------------------------------- the questions
 
 
-def examine(conn: Conn) -> None:
-    """Ask every question of every contact."""
+def examine(conn: Conn, *, forgotten: date | None = None) -> None:
+    """Ask every question of every contact. What was before the day `forgotten` is no longer in the ledger.
+
+    Where a contact rests on something that must have been before it and may be gone, it is taken to have been there.
+    """
     conn.execute(_ON_CLOCKS)
     conn.execute("ANALYZE audit_clock")
     conn.execute(_NO_ZONE)
@@ -356,8 +359,10 @@ def examine(conn: Conn) -> None:
     assert counted is not None
     for start in range(1, counted[0] + 1, SLICE):
         conn.execute(_COUNTED, {"from": start, "to": start + SLICE, "reach": LONGEST_CAP})
-    for question in (_LAST_SLOTS, _FIRST_ONLY, _NOTICES, _GATES, _BANS, _HOLDS, _CONSENTS):
+    for question in (_LAST_SLOTS, _GATES, _BANS, _HOLDS, _CONSENTS):
         conn.execute(question)
+    for looking_far_back in (_FIRST_ONLY, _NOTICES):
+        conn.execute(looking_far_back, {"forgotten": forgotten})
 
 
 #: Each contact on each wall clock it may have been read on: when it was decided, with the packs' margin to the edges;
@@ -486,7 +491,8 @@ _LAST_SLOTS: LiteralString = """
     WHERE NOT EXISTS (SELECT 1 FROM audit_violation v WHERE v.n = c.n AND v.rule = u.rule)
 """
 
-#: Waits after the first event of a kind: whatever came before the last 730 days is forgotten.
+#: Waits after the first event of a kind: whatever came before the last 730 days is forgotten. Where some of these days
+#: are gone, another was the first.
 _FIRST_ONLY: LiteralString = """
     INSERT INTO audit_violation
     SELECT DISTINCT ON (n, rule) n, rule, pack, 'the first one to wait after was at '
@@ -505,7 +511,8 @@ _FIRST_ONLY: LiteralString = """
              AND (r.subject <> 'account' OR account = ANY(p.account_ids) OR cardinality(p.account_ids) = 0)
              AND (r.subject <> 'number' OR p.lookup = c.lookup OR p.lookup IS NULL OR c.lookup IS NULL)
              AND (r.subject <> 'creditor_group' OR p.lender_id = c.lender_id)
-        WHERE EXISTS (SELECT 1 FROM unnest(c.zones) AS z
+        WHERE (c.at AT TIME ZONE 'UTC') - interval '730 days' >= coalesce(%(forgotten)s::date, '-infinity'::date)
+          AND EXISTS (SELECT 1 FROM unnest(c.zones) AS z
                       WHERE (u.in_force_from IS NULL OR (c.at AT TIME ZONE z)::date >= u.in_force_from)
                         AND (u.in_force_until IS NULL OR (c.at AT TIME ZONE z)::date < u.in_force_until))
         GROUP BY c.n, c.at, c.zones, u.rule, u.pack, r.length, r.counting, account
@@ -523,7 +530,9 @@ _NOTICES: LiteralString = """
     JOIN audit_notice r ON r.rule_no = b.rule_no
     JOIN audit_rule u ON u.rule_no = r.rule_no
     CROSS JOIN LATERAL unnest(CASE WHEN r.subject = 'account' THEN c.account_ids ELSE '{0}' END) AS account
-    WHERE EXISTS (SELECT 1 FROM unnest(c.zones) AS z
+    WHERE (c.at AT TIME ZONE 'UTC') - make_interval(days => r.within_days)
+          >= coalesce(%(forgotten)s::date, '-infinity'::date)
+      AND EXISTS (SELECT 1 FROM unnest(c.zones) AS z
                   WHERE (u.in_force_from IS NULL OR (c.at AT TIME ZONE z)::date >= u.in_force_from)
                     AND (u.in_force_until IS NULL OR (c.at AT TIME ZONE z)::date < u.in_force_until))
       AND NOT EXISTS (

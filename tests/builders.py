@@ -7,10 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from psycopg import Connection
+from psycopg.types.json import Jsonb
 
 from config.bundle import read_bundle
 from domain.bundle import Bundle
 from domain.channel import AddressChannel, Channel
+from domain.contact import ContactId, new_contact_id
 from domain.lane import shard_of
 from storage import lanes, releases
 from storage.sealing import Keyring
@@ -160,3 +162,36 @@ def a_reminder(
         (customer.party_id, account_id, lender, ladder, step, stage, channel, shard_of(customer.party_id), due_at,
          due_at, due_at + expires_after),
     ).fetchone()[0]  # fmt: skip
+
+
+def a_contact(
+    conn: Connection,
+    customer: MadeCustomer,
+    account_id: int,
+    at: datetime,
+    *,
+    channel: Channel = Channel.SMS,
+    kind: str = "sent",
+    lender: str = "lantern",
+    release: str | None = None,
+) -> ContactId:
+    """A contact that was made on time and came to an event of that kind; its id. Its month must be there, or none."""
+    contact_id = new_contact_id(at)
+    conn.execute(
+        """
+        INSERT INTO contact (party_id, contact_id, intended_at, customer_id, lender_id, actor, channel, purpose, rule,
+                             pack, packs, zones, account_ids, release_hash, inputs)
+        VALUES (%s, %s, %s, %s, %s, 'creditor', %s, 'reminder', 'planted', 'tests', '{baseline,tw}', '{Asia/Taipei}',
+                %s, %s, %s)
+        """,
+        (customer.party_id, contact_id, at, customer.customer_id, lender, channel, [account_id], release,
+         Jsonb({"zone_confirmed": True, "residence": "TW", "number_country": "TW", "days_past_due": [20]})),
+    )  # fmt: skip
+    conn.execute(
+        """
+        INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at)
+        VALUES (%s, %s, %s, %s, 'dispatch', %s)
+        """,
+        (customer.party_id, contact_id, at, kind, at),
+    )
+    return contact_id

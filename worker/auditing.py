@@ -1,14 +1,16 @@
 """The audit of a ledger: every contact of ours, against the packs it was decided by, worked out a second time."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from domain.bundle import Bundle
-from storage import audit, releases
+from storage import audit, releases, retention
 from storage.audit import Checked, NearMiss, People, Violation
 from storage.releases import NoSuchRelease
+from storage.retention import Mark
 from storage.rows import Conn
 from worker.audit_rules import NotAudited, read_rules
 
@@ -58,7 +60,8 @@ def audit_ledger(
         hashes = {profile.release_hash for profile in gathered.profiles if profile.release_hash}
         reading = read_rules(gathered, {hashed: found for hashed in hashes if (found := _bundle(conn, hashed))})
         audit.load(conn, reading.rules)
-        audit.examine(conn)
+        mark = retention.mark(conn)
+        audit.examine(conn, forgotten=mark.before if mark else None)
         for barred in reading.barred:
             audit.bar(conn, barred.rule, "duly@1", barred.why, barred.profiles)
         violations, violating = audit.total_violations(conn)
@@ -69,10 +72,16 @@ def audit_ledger(
             listed=audit.listed(conn, most_listed),
             near_misses=audit.near_misses(conn),
             checked=audit.checked(conn, OF_OURS),
-            not_audited=sorted((*reading.not_audited, *NOT_KEPT)),
+            not_audited=sorted((*reading.not_audited, *NOT_KEPT, *_forgotten(mark))),
             people=audit.people(conn),
             seconds=time.monotonic() - began,
         )
+
+
+def _forgotten(mark: Mark | None) -> Iterator[NotAudited]:
+    if mark is not None:
+        why = f"the ledger before {mark.before} is gone: a notice there is taken for given, and caps count what is left"
+        yield NotAudited("retention.forgotten", "duly@1", why)
 
 
 def _bundle(conn: Conn, release_hash: str) -> Bundle | None:

@@ -1,6 +1,6 @@
 """Jobs that come due once a business day: partitions ahead, old batches, promises and call tasks past their day.
 
-Scheduled releases are one of them, and come due at their own times too.
+Scheduled releases are one of them, and come due at their own times too. Retention comes back until it is done.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import structlog
 
 from storage import lanes, suspects, switches
 from storage.rows import Conn
-from worker import approvals, calls, promises
+from worker import approvals, calls, promises, retention
 from worker.wiring import Spine
 
 log = structlog.get_logger()
@@ -50,12 +50,16 @@ JOBS: dict[str, Callable[[Conn, datetime], int]] = {
     switches.JOB: _releases,
 }
 
+#: Jobs of many small transactions, which begin when the claim of the night is committed: what a worker that dies leaves
+#: undone is done the next night.
+IN_STEPS: dict[str, Callable[[Spine, datetime], int]] = {retention.JOB: retention.run}
+
 
 def schedule(conn: Conn, *, now: datetime) -> None:
     """Make every job known, first due at the next 00:30 UTC; the partitions that are needed now are made now."""
     lanes.ensure_partitions(conn, now)
     first = now.replace(hour=0, minute=30, second=0, microsecond=0) + timedelta(days=1)
-    for name in JOBS:
+    for name in (*JOBS, *IN_STEPS):
         lanes.schedule_nightly(conn, name, first=first)
 
 
@@ -63,12 +67,14 @@ def run_due(spine: Spine) -> int:
     """Run every job that is due; how many. A job that another worker has taken is left to it."""
     done = 0
     for name in lanes.due_jobs(spine.conn):
-        job = JOBS.get(name)
+        job, steps = JOBS.get(name), IN_STEPS.get(name)
         with spine.conn.transaction():
             now = lanes.claim_job(spine.conn, name)
-            if now is None or job is None:
+            if now is None or (job is None and steps is None):
                 continue
-            touched = job(spine.conn, now)
+            touched = job(spine.conn, now) if job is not None else 0
+        if steps is not None:
+            touched = steps(spine, now)
         log.info("nightly", job=name, rows=touched)
         done += 1
     return done

@@ -53,6 +53,7 @@ WRONG = {
     "DULY_SANDBOX_SMTP_URL": "smtp://host:sesame",
     "DULY_CONSOLE_PORT": "70000",
     "DULY_TICK_SECONDS": "0",
+    "DULY_KEEP_LEDGER_DAYS": "0",
     "DULY_LEASE_SECONDS": "sesame",
     "DULY_BATCH_SIZE": "1e3",
     "DULY_WAVE_SIZE": "-1",

@@ -15,13 +15,17 @@ from console.cli import app
 
 
 @contextmanager
-def living_by(database_url: str, home: Path, *, broker_url: str = "redis://127.0.0.1:1/0") -> Iterator[Settings]:
+def living_by(
+    database_url: str, home: Path, *, broker_url: str = "redis://127.0.0.1:1/0", keep_ledger_days: int | None = None
+) -> Iterator[Settings]:
     """Let commands find this database; what they do to logging is undone, since their streams close behind them."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:
         # By default a broker that nobody listens at: most commands need none.
-        yield configuration.adopt(Settings(home=home, database_url=database_url, broker_url=broker_url))
+        yield configuration.adopt(
+            Settings(home=home, database_url=database_url, broker_url=broker_url, keep_ledger_days=keep_ledger_days)
+        )
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)

@@ -1,18 +1,21 @@
 """Alarms: nothing when all is well, each red or amber thing named with what to do, the worst first."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
 from console.alarms import Alarm, Colour, alarms
 from console.pulse import Pulse
+from policy.keeping import Bounds
+from storage.retention import Need
 from storage.standing import Breaker, Database, LaneLag, Standing
 from storage.tallies import Process
 from tests.builders import TUESDAY_MORNING
 from worker.broker import Broker
 from worker.metrics import REFUSED, SENDS, series_of
+from worker.retention import Keeping
 
 NOW = TUESDAY_MORNING
 LIVE, OLD = "a" * 64, "b" * 64
@@ -30,6 +33,7 @@ DATABASE = Database(
 )  # fmt: skip
 BROKER = Broker("valkey", is_up=True)
 WORKER = Process("worker@h:1", "worker", NOW, timedelta(seconds=3), LIVE, 1)
+NO_BOUNDS = Bounds(None, ())
 WELL = Pulse(STANDING, DATABASE, BROKER, (WORKER,), {}, {})
 
 
@@ -51,6 +55,10 @@ def answers(**results: int) -> Pulse:
 
 def breaker(state: str, *, stopped: bool = False) -> Pulse:
     return stands(breakers=[Breaker("twilio", "sms", state, timedelta(minutes=3), 10, 100, "20429", stopped)])
+
+
+def kept(*, first: date, days: int = 700, before: date = date(2024, 4, 1), held_by: Need | None = None) -> Pulse:
+    return replace(WELL, keeping=Keeping(days, first, NO_BOUNDS, (), None, date(2024, 4, 1), before, held_by))
 
 
 RED = {
@@ -81,6 +89,13 @@ AMBER = {
     "partitions": stands(partitions_until=NOW + timedelta(days=20)),
     "paused": stands(paused=[("lantern", "a storm")]),
     "suspects": stands(suspects=2),
+    "retention, refused": replace(WELL, keeping=Keeping(9, date(2020, 1, 1), NO_BOUNDS, refused="set 93 or more")),
+    "retention, locked": kept(first=date(2024, 2, 1)),
+    "retention, held back": kept(
+        first=date(2024, 2, 1),
+        before=date(2024, 2, 1),
+        held_by=Need("a promise that is open", NOW - timedelta(days=750)),
+    ),
     "provider twilio (sms), falters": answers(accepted=80, later=20),
     "provider twilio (sms), breaker": breaker("half_open"),
     "database, fills": database(connections=80),
@@ -93,6 +108,11 @@ AMBER = {
 
 #: What looks alarming and is not.
 CALM = {
+    "everything is kept": replace(WELL, keeping=Keeping(None, date(2020, 1, 1), NO_BOUNDS)),
+    "a month that went over its days last night": kept(first=date(2024, 3, 1), days=701),
+    "open work that goes back to months that stay anyway": kept(
+        first=date(2024, 4, 1), held_by=Need("a promise that is open", NOW)
+    ),
     "a late lender who is paused": stands(lanes=[late(900)], paused=[("lantern", "x")]),
     "everything paused": stands(lanes=[late(900)], paused=[("*", "x")]),
     "a lease just over": stands(overdue_leases=1, overdue_for=timedelta(seconds=4)),

@@ -12,7 +12,8 @@ from rich.console import Console
 from channels.base import InboundMessage
 from console.explaining import draw_report, draw_timeline
 from domain.channel import Channel
-from storage import feedback, inbox, lanes
+from storage import feedback, inbox, lanes, retention
+from storage.retention import Mark
 from tests.builders import TUESDAY_MORNING, MadeCustomer, a_customer, a_live_release, a_reminder, an_account
 from tests.console.desk import duly, living_by, plain
 from worker.arrivals import sealed_message
@@ -48,6 +49,15 @@ def customer(database_url: str, tmp_path: Path) -> Iterator[MadeCustomer]:
         fold_inbox(conn, spine.keyring)
         yield made
         spine.close()
+
+
+def test_it_says_from_where_on_the_ledger_is_kept(customer: MadeCustomer, connection: psycopg.Connection) -> None:
+    assert "kept no longer" not in duly("explain", "A1-1").stdout
+    retention.set_mark(connection, Mark(date(2025, 4, 1)))
+    connection.commit()
+
+    assert "What was before 2025-04-01 is kept no longer." in duly("explain", "A1-1").stdout
+    assert plain(duly("explain", "A1-1", "--json"))["forgotten_before"] == "2025-04-01"
 
 
 def test_a_timeline_as_json_has_instants_local_times_rules_and_ends(customer: MadeCustomer) -> None:

@@ -88,6 +88,49 @@ def test_what_is_red_comes_first_and_exits_with_3(customer: MadeCustomer, connec
     assert (answer["lanes"][0]["lag"], answer["lanes"][0]["due"]) == (480, 1)
 
 
+def test_it_says_how_long_the_ledger_is_kept_and_which_rule_asks_for_it(
+    customer: MadeCustomer, connection: psycopg.Connection
+) -> None:
+    shown = " ".join(duly("status").stdout.split())
+
+    assert "from 2026-01 on, everything is kept; cn.retention.consumer_finance asks" in shown
+    assert "gr.retention" not in shown, "nothing is older than it allows"
+    lanes.ensure_partitions(connection, TUESDAY_MORNING - timedelta(days=366))
+    connection.commit()
+    assert "exceeded where it applies: gr.retention asks" in " ".join(duly("status").stdout.split())
+    assert told(0)["ledger"]["exceeded"][0]["days"] == 183
+
+
+def test_days_that_are_too_few_are_amber_with_the_rule_that_asks_for_more(
+    customer: MadeCustomer, database_url: str, broker_url: str, tmp_path: Path
+) -> None:
+    with living_by(database_url, tmp_path, broker_url=broker_url, keep_ledger_days=400):
+        [alarm] = told(0)["alarms"]
+
+    assert (alarm["colour"], alarm["subject"]) == ("amber", "retention")
+    assert "DULY_KEEP_LEDGER_DAYS is 400" in alarm["seen"]
+    assert "set 1827 or more" in alarm["seen"]
+
+
+def test_open_work_that_holds_months_back_is_named(
+    customer: MadeCustomer, connection: psycopg.Connection, database_url: str, broker_url: str, tmp_path: Path
+) -> None:
+    lanes.ensure_partitions(connection, TUESDAY_MORNING - timedelta(days=2000))
+    connection.execute(
+        """INSERT INTO promise (party_id, account_id, amount_minor, promised_for, made_at)
+        SELECT party_id, account_id, 1, '2026-03-09', '2020-01-05Z' FROM account"""
+    )
+    connection.commit()
+
+    with living_by(database_url, tmp_path, broker_url=broker_url, keep_ledger_days=1827):
+        answer = told(0)
+
+    assert [alarm["subject"] for alarm in answer["alarms"]] == ["retention"]
+    assert "a promise that is open goes back to 2020-01-05" in answer["alarms"][0]["seen"]
+    assert answer["ledger"]["held_by"] == {"what": "a promise that is open", "since": "2020-01-05T00:00:00+00:00"}
+    assert (answer["ledger"]["wanted"], answer["ledger"]["before"]) == ("2021-03-01", "2020-01-01")
+
+
 def test_a_pause_is_amber_and_quiets_what_it_explains(customer: MadeCustomer, connection: psycopg.Connection) -> None:
     lanes.pause(connection, "lantern", reason="a storm", by="tests")
     lanes.pause(connection, "*", reason="a drill", by="tests")

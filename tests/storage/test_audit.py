@@ -2,7 +2,7 @@
 
 import json
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -12,7 +12,8 @@ from domain.bundle import Bundle
 from domain.channel import Channel
 from domain.contact import new_contact_id
 from domain.lane import Lane, shard_of
-from storage import lanes
+from storage import lanes, retention
+from storage.retention import Mark
 from storage.sealing import Keyring
 from tests.builders import TUESDAY_MORNING, a_customer, a_live_release, a_reminder, an_account, the_bundle
 from tests.rehearsal import Fleet, fleet, sandbox
@@ -275,6 +276,41 @@ def test_a_call_counts_as_a_talk_until_its_ending_is_known(planted: Ledger) -> N
         ("baseline.contacts.day", NOON + 3 * HOUR),
     ]
     assert "1 counted" in found.listed[1].why  # the text message; the call reached nobody
+
+
+#: An e-mail of an agency's to somebody in Ontario, where a letter has to go before and days have to pass.
+IN_ONTARIO: dict[str, Any] = {
+    "actor": "agency", "packs": ["baseline", "ca-on"], "zones": ["America/Toronto"],
+    "inputs": {"residence": "CA-ON", "number_country": None},
+}  # fmt: skip
+NOON_IN_TORONTO = datetime(2026, 3, 3, 17, 0, tzinfo=UTC)
+
+
+def test_a_letter_that_may_have_been_forgotten_is_not_missed_and_one_that_cannot_have_been_is(planted: Ledger) -> None:
+    planted.contact(NOON_IN_TORONTO, Channel.EMAIL, **IN_ONTARIO)
+    assert planted.broken() == ["ca-on.letter_first"]
+
+    retention.set_mark(planted.conn, Mark(date(2024, 3, 3)))
+    assert planted.broken() == ["ca-on.letter_first"], "it counts for 730 days, and all of them are there"
+
+    retention.set_mark(planted.conn, Mark(date(2024, 4, 1)))
+    found = planted.audit()
+    assert found.violations == 0
+    [forgotten] = [each for each in found.not_audited if each.rule == "retention.forgotten"]
+    assert "the ledger before 2024-04-01 is gone" in forgotten.why
+
+
+def test_a_letter_is_not_taken_for_the_first_when_earlier_ones_may_have_been_forgotten(planted: Ledger) -> None:
+    for days in (500, 3):
+        planted.contact(NOON_IN_TORONTO - days * DAY, Channel.LETTER, origin="imported")
+    planted.contact(NOON_IN_TORONTO, Channel.EMAIL, **IN_ONTARIO)
+    assert planted.broken() == []
+
+    planted.conn.execute("DELETE FROM contact WHERE intended_at < %s", (NOON_IN_TORONTO - 400 * DAY,))
+    assert planted.broken() == ["ca-on.after_letter"]
+
+    retention.set_mark(planted.conn, Mark(date(2025, 2, 1)))
+    assert planted.broken() == []
 
 
 def test_a_contact_during_a_hold_is_found(planted: Ledger) -> None:
