@@ -82,7 +82,7 @@ def microseconds(at: datetime) -> int:
 @lru_cache(maxsize=_KEPT)
 def instant(since_epoch: int) -> datetime:
     """The other way round."""
-    return EPOCH + timedelta(microseconds=since_epoch)
+    return EPOCH + since_epoch * _MICROSECOND
 
 
 def jsonb(value: Any) -> bytes:
