@@ -15,7 +15,7 @@ from domain.days import UnknownZone
 from domain.purpose import Purpose
 from domain.verdict import Allow, Because, Hold, Suppress, Verdict
 from policy.cap import Subject, belongs
-from policy.consent import Standing, standing
+from policy.consent import GIVEN, NEED_NONE, Standing, standing
 from policy.counting import KINDS
 from policy.holds import BECAUSE, standing_holds
 from policy.hours import blocked_spans
@@ -143,13 +143,15 @@ def _refused_channel(case: Case) -> Iterator[Bar]:
 
 
 def _consent(case: Case, stretch: Stretch, at: datetime) -> Iterator[Bar]:
-    if case.attempt.purpose in ANSWERS and case.attempt.purpose is not Purpose.OPTOUT_CONFIRMATION:
+    if case.attempt.purpose in NEED_NONE:
         return
-    match standing(case, at):
-        case Standing.WITHDRAWN:
-            yield Bar(CONSENT_WITHDRAWN, None, final=True)
-        case Standing.MISSING if stretch.needs_consent:
-            yield Bar(stretch.consent.because if stretch.consent else CONSENT_MISSING, None, final=True)
+    found = standing(case, at)
+    if found is GIVEN:
+        return
+    if found is Standing.WITHDRAWN:
+        yield Bar(CONSENT_WITHDRAWN, None, final=True)
+    elif stretch.needs_consent:
+        yield Bar(stretch.consent.because if stretch.consent else CONSENT_MISSING, None, final=True)
 
 
 def _bans(case: Case, stretch: Stretch) -> Iterator[Bar]:
