@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
 
-from domain.case import Case, PastContact
+from domain.case import Case, History, PastContact
 from domain.days import UnknownZone
 from domain.purpose import Purpose
 from domain.verdict import Allow, Because, Hold, Suppress, Verdict
@@ -191,7 +191,7 @@ def _blocked(case: Case, plan: Plan, at: datetime) -> Iterator[Bar]:
 
 def _counted(case: Case, plan: Plan, stretch: Stretch, at: datetime) -> Iterator[Bar]:
     """Caps, waits and notices, counted over the history."""
-    times = sorted(map(_WHEN, case.history))
+    times = _times(case.history)
     for tally in stretch.tallies:
         # Without so many entries of its days, whatever they are, it cannot be full: most are not.
         if len(times) >= tally.limit and times[-tally.limit] >= tally.since:
@@ -203,6 +203,11 @@ def _counted(case: Case, plan: Plan, stretch: Stretch, at: datetime) -> Iterator
         given = (e.at for e in case.history if notice.table[_kind(e)] and (mine is None or mine(e)))
         if not notice.is_given(given, at):
             yield Bar(notice.terms.because, None)
+
+
+def _times(history: Sequence[PastContact]) -> Sequence[datetime]:
+    """Ascending."""
+    return history.times if isinstance(history, History) else sorted(map(_WHEN, history))
 
 
 _WHEN = attrgetter("at")

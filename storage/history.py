@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Final, LiteralString
 from uuid import UUID
 
-from domain.case import PastContact
+from domain.case import History, PastContact
 from domain.channel import Channel
 from domain.contact import Outcome
 from domain.purpose import Actor, Direction, Purpose
@@ -22,6 +22,7 @@ from storage.wire import instant, microseconds
 _HEAD: Final = Struct(">q8sh")
 _HEAD_BYTES: Final = _HEAD.size
 _head: Final = _HEAD.unpack_from
+_when: Final = Struct(">q8xh").unpack_from  # of a head: the instant, and how much follows
 
 #: A contact but for its instant, as most of them count. It repeats from entry to entry of a customer.
 _Rest = tuple[Channel, Outcome, tuple[str, ...], str | None, Direction, Purpose, Actor, str, None]
@@ -71,8 +72,19 @@ def told(rows: Iterable[tuple[int, UUID, str]]) -> Told:
     return {(party_id, contact_id.bytes[8:]): Outcome(outcome) for party_id, contact_id, outcome in rows}
 
 
-def unpack(party_id: int, packed: bytes, outcomes: Told) -> list[PastContact]:
+def unpack(party_id: int, packed: bytes, outcomes: Told) -> History:
     """The entries of one party, oldest first."""
+    times = []
+    position, end = 0, len(packed)
+    while position < end:
+        at, length = _when(packed, position)
+        position += _HEAD_BYTES + length
+        times.append(instant(at))
+    times.sort()
+    return History(times, partial(_entries, party_id, packed, outcomes))
+
+
+def _entries(party_id: int, packed: bytes, outcomes: Told) -> list[PastContact]:
     past = []
     position, end = 0, len(packed)
     while position < end:
@@ -83,11 +95,11 @@ def unpack(party_id: int, packed: bytes, outcomes: Told) -> list[PastContact]:
         if outcomes:
             entry = entry._replace(outcome=outcomes.get((party_id, tail), _INTENDED))
         past.append(entry)
-    past.sort(key=_WHEN)
+    past.sort(key=_AT)
     return past
 
 
-_WHEN = itemgetter(0)
+_AT = itemgetter(0)
 
 
 @lru_cache(maxsize=64)  # what repeats does so within a party: one customer's channels and debts

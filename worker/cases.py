@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from typing import Final, NamedTuple
 
-from domain.case import AccountFacts, Attempt, BlockedHours, Case, CustomerFacts, PastContact
+from domain.case import AccountFacts, Attempt, BlockedHours, Case, CustomerFacts, History
 from domain.channel import AddressChannel, AddressKind, Channel
 from domain.consent import Consent
 from domain.days import local_day
@@ -49,7 +49,7 @@ class Person(NamedTuple):
     reaches: Mapping[AddressChannel, Reach]
     consents: Sequence[Consent]
     holds: Sequence[Hold]
-    history: list[PastContact]
+    history: History
 
 
 def lookback(scene: Scene, due: Iterable[Due], reaches: Iterable[Reach]) -> timedelta:
