@@ -1,9 +1,10 @@
 """Everything the judge may look at, as values. What is not here cannot enter a decision."""
 
-from collections.abc import Sequence
+from bisect import insort
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from domain.channel import AddressKind, Channel
 from domain.consent import Consent
@@ -43,6 +44,45 @@ class PastContact(NamedTuple):
     actor: Actor = Actor.CREDITOR
     lender: str | None = None
     household: str | None = None
+
+
+class History(Sequence[PastContact]):
+    """The past of one party, oldest first, of which only the instants are known until somebody asks for an entry.
+
+    Most questions are answered by the instants alone, and to make ten entries costs more than to answer.
+    """
+
+    __slots__ = ("_entries", "_later", "_read", "times")
+
+    def __init__(self, times: list[datetime], read: Callable[[], list[PastContact]]) -> None:
+        """`times` ascend; `read` gives an entry for each."""
+        self.times = times
+        self._read = read
+        self._entries: list[PastContact] | None = None
+        self._later: list[PastContact] = []
+
+    def append(self, entry: PastContact) -> None:
+        """Add what has just been decided."""
+        insort(self.times, entry.at)
+        self._later.append(entry)
+
+    def _all(self) -> list[PastContact]:
+        if self._entries is None:
+            self._entries = self._read()
+        return self._entries + self._later if self._later else self._entries
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __iter__(self) -> Iterator[PastContact]:
+        return iter(self._all())
+
+    @overload
+    def __getitem__(self, index: int) -> PastContact: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[PastContact]: ...
+    def __getitem__(self, index: int | slice) -> PastContact | Sequence[PastContact]:
+        return self._all()[index]
 
 
 class CustomerFacts(NamedTuple):

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import NewType
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 ContactId = NewType("ContactId", UUID)
 
@@ -108,11 +108,17 @@ def fold(events: Iterable[EventKind]) -> EventKind | None:
 
 def new_contact_id(at: datetime) -> ContactId:
     """A UUIDv7 (RFC 9562, section 5.7) whose 48-bit millisecond time is `at`, so ids sort as contacts happened."""
-    noise = int.from_bytes(os.urandom(10), "big")
-    return ContactId(UUID(int=_frame(at) | (noise >> 68 & 0xFFF) << 64 | noise & _LOW_62))
+    made = object.__new__(UUID)  # as UUID's own constructor does, less its checks of what it is given
+    _set(made, "int", _frame(at) | int.from_bytes(os.urandom(10), "big") & _NOISE)
+    _set(made, "is_safe", _UNKNOWN)
+    return ContactId(made)
 
 
-_LOW_62 = (1 << 62) - 1
+_set = object.__setattr__
+_UNKNOWN = SafeUUID.unknown
+
+#: The last 80 bits, without those of the version and the variant.
+_NOISE = (1 << 80) - 1 & ~(0xF << 76) & ~(0b11 << 62)
 
 
 @lru_cache(maxsize=64)  # a batch is of one instant

@@ -60,7 +60,7 @@ class Catalogue:
 
     def locale_for(self, message: str, channel: Channel, wanted: str) -> str | None:
         """The best locale of this copy that the customer reads, by the declared chain; None if there is none."""
-        key = (message, _copy_of(channel), wanted)
+        key = (message, _COPY_OF[channel], wanted)
         if key not in self._found:
             if len(self._found) >= _WISHES_KEPT:
                 self._found.clear()
@@ -70,15 +70,14 @@ class Catalogue:
 
     def render(self, message: str, channel: Channel, locale: str, facts: Facts) -> Rendered:
         """The words as they leave. `locale` is one that `locale_for` gave. Raises CopyError; output is bounded."""
-        template = self.templates.get((message, _copy_of(channel), locale))
+        template = self.templates.get((message, _COPY_OF[channel], locale))
         if template is None:
             raise CopyError(f"{message}/{channel}.{locale}", None, "there is no such copy", "Ask locale_for first")
         return template.render(facts, channel)
 
 
-def _copy_of(channel: Channel) -> Channel:
-    """The null channel measures the SMS way."""
-    return Channel.SMS if channel is Channel.NULL else channel
+#: Whose copy a channel takes that has none of its own: the null channel measures the SMS way.
+_COPY_OF = {**{channel: channel for channel in Channel}, Channel.NULL: Channel.SMS}
 
 
 class _Build:

@@ -8,13 +8,14 @@ nothing bars; as every bar covers all the time up to its end, that is the first 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 
-from domain.case import Case, PastContact
+from domain.case import Case, History, PastContact
 from domain.days import UnknownZone
 from domain.purpose import Purpose
 from domain.verdict import Allow, Because, Hold, Suppress, Verdict
 from policy.cap import Subject, belongs
-from policy.consent import Standing, standing
+from policy.consent import GIVEN, NEED_NONE, Standing, standing
 from policy.counting import KINDS
 from policy.holds import BECAUSE, standing_holds
 from policy.hours import blocked_spans
@@ -142,13 +143,15 @@ def _refused_channel(case: Case) -> Iterator[Bar]:
 
 
 def _consent(case: Case, stretch: Stretch, at: datetime) -> Iterator[Bar]:
-    if case.attempt.purpose in ANSWERS and case.attempt.purpose is not Purpose.OPTOUT_CONFIRMATION:
+    if case.attempt.purpose in NEED_NONE:
         return
-    match standing(case, at):
-        case Standing.WITHDRAWN:
-            yield Bar(CONSENT_WITHDRAWN, None, final=True)
-        case Standing.MISSING if stretch.needs_consent:
-            yield Bar(stretch.consent.because if stretch.consent else CONSENT_MISSING, None, final=True)
+    found = standing(case, at)
+    if found is GIVEN:
+        return
+    if found is Standing.WITHDRAWN:
+        yield Bar(CONSENT_WITHDRAWN, None, final=True)
+    elif stretch.needs_consent:
+        yield Bar(stretch.consent.because if stretch.consent else CONSENT_MISSING, None, final=True)
 
 
 def _bans(case: Case, stretch: Stretch) -> Iterator[Bar]:
@@ -188,39 +191,45 @@ def _blocked(case: Case, plan: Plan, at: datetime) -> Iterator[Bar]:
 
 def _counted(case: Case, plan: Plan, stretch: Stretch, at: datetime) -> Iterator[Bar]:
     """Caps, waits and notices, counted over the history."""
-    horizon = stretch.horizon
-    events = [
-        (entry.at, KINDS[(entry.channel, entry.outcome, entry.direction)], entry)
-        for entry in case.history
-        if entry.at >= horizon
-    ]
+    times = _times(case.history)
     for tally in stretch.tallies:
-        if len(events) >= tally.limit:
-            end = _full_until(tally, case, plan, events)
+        # Without so many entries of its days, whatever they are, it cannot be full: most are not.
+        if len(times) >= tally.limit and times[-tally.limit] >= tally.since:
+            end = _full_until(tally, case, plan)
             if end is not None and end > at:
                 yield Bar(tally.because, end)
     for notice in stretch.notices:
         mine = belongs(notice.subject, case)
-        given = (when for when, kind, entry in events if notice.table[kind] and (mine is None or mine(entry)))
+        given = (e.at for e in case.history if notice.table[_kind(e)] and (mine is None or mine(e)))
         if not notice.is_given(given, at):
             yield Bar(notice.terms.because, None)
 
 
-def _full_until(
-    tally: Tally, case: Case, plan: Plan, events: Sequence[tuple[datetime, int, PastContact]]
-) -> datetime | None:
+def _times(history: Sequence[PastContact]) -> Sequence[datetime]:
+    """Ascending."""
+    return history.times if isinstance(history, History) else sorted(map(_WHEN, history))
+
+
+_WHEN = attrgetter("at")
+
+
+def _full_until(tally: Tally, case: Case, plan: Plan) -> datetime | None:
     table, since = tally.table, tally.since
-    hits = [event for event in events if table[event[1]] and event[0] >= since]
+    hits = [entry for entry in case.history if entry.at >= since and table[_kind(entry)]]
     if len(hits) < tally.limit:
         return None
     if tally.subject is not Subject.PERSON:
         mine = belongs(tally.subject, case)
-        hits = hits if mine is None else [event for event in hits if mine(event[2])]
+        hits = hits if mine is None else [entry for entry in hits if mine(entry)]
     if tally.uncounted:
-        hits = [event for event in hits if event[2].purpose not in tally.uncounted]
+        hits = [entry for entry in hits if entry.purpose not in tally.uncounted]
     if len(hits) < tally.limit:
         return None
-    return tally.rule.free_from([event[0] for event in hits], plan.zones)
+    return tally.rule.free_from(map(_WHEN, hits), plan.zones)
+
+
+def _kind(entry: PastContact) -> int:
+    return KINDS[entry.channel, entry.outcome, entry.direction]
 
 
 def _allow(case: Case, rules: RuleSet, plan: Plan) -> Allow:

@@ -65,7 +65,6 @@ class Stretch:
     begins: datetime
     ends: datetime
     days: tuple[date, ...]
-    horizon: datetime
     tallies: tuple[Tally, ...]
     gates: tuple[GateRule, ...]
     bans: tuple[BanRule, ...]
@@ -147,12 +146,10 @@ class Plan:
         tallies = tuple(_tally(rule, pairs) for rule in counted if rule.terms.in_force_on_any(days))
         notices = tuple(rule for rule in rules.notices if rule.terms.in_force_on_any(days))
         consents = tuple(rule.terms for rule in rules.consents if rule.terms.in_force_on_any(days))
-        begins = max(day_start(on, zone) for on, zone in pairs)
         return Stretch(
-            begins=begins,
+            begins=max(day_start(on, zone) for on, zone in pairs),
             ends=min(day_start(on + ONE_DAY, zone) for on, zone in pairs),
             days=days,
-            horizon=min((t.since for t in tallies), default=at) if not notices else begins - timedelta(days=36500),
             tallies=tallies,
             gates=tuple(rule for rule in rules.gates if rule.terms.in_force_on_any(days)),
             bans=tuple(rule for rule in rules.bans if rule.terms.in_force_on_any(days)),

@@ -12,7 +12,7 @@ from domain.verdict import Because
 from policy.table import Table
 
 #: Purposes that caps, waits, gates and bans let through unless a pack says otherwise. Hours bind every purpose.
-ANSWERS = (Purpose.REPLY, Purpose.REQUESTED_CALLBACK, Purpose.STATUTORY_NOTICE, Purpose.OPTOUT_CONFIRMATION)
+ANSWERS = frozenset({Purpose.REPLY, Purpose.REQUESTED_CALLBACK, Purpose.STATUTORY_NOTICE, Purpose.OPTOUT_CONFIRMATION})
 
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*(?:\.[a-z0-9_]+)+")
 

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any, Final, LiteralString, NamedTuple
 
-from domain.case import PastContact
+from domain.case import History
 from domain.channel import Channel
 from domain.lane import SHARDS, Lane
 from storage import history
@@ -104,8 +104,8 @@ class Picture(NamedTuple):
     packed: dict[int, bytes]
     outcomes: history.Told
 
-    def past(self, party_id: int) -> list[PastContact]:
-        """The party's history, oldest first: a new list, to which the caller may add."""
+    def past(self, party_id: int) -> History:
+        """The party's history, oldest first: a new one, to which the caller may add."""
         return history.unpack(party_id, self.packed.get(party_id, b""), self.outcomes)
 
 

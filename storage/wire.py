@@ -25,6 +25,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _LENGTH: Final = Struct(">i").pack
 _INT2: Final = Struct(">ih").pack
 _INT8: Final = Struct(">iq").pack
+_ONE_INT8: Final = Struct(">iiiiiiiq").pack
 NULL: Final = b"\xff\xff\xff\xff"
 
 #: What a row of COPY BINARY begins and a file of it begins and ends with.
@@ -65,6 +66,8 @@ def uuid(value: UUID) -> bytes:
 
 def int8s(values: Sequence[int]) -> bytes:
     """A bigint[]."""
+    if len(values) == 1:  # the accounts of nearly every contact, in one call
+        return _ONE_INT8(32, 1, 1, _INT8_OID, 1, 1, 8, *values)
     return raw(_numbers(_INT8_OID, "iq", 8, values))
 
 
@@ -82,7 +85,7 @@ def microseconds(at: datetime) -> int:
 @lru_cache(maxsize=_KEPT)
 def instant(since_epoch: int) -> datetime:
     """The other way round."""
-    return EPOCH + timedelta(microseconds=since_epoch)
+    return EPOCH + since_epoch * _MICROSECOND
 
 
 def jsonb(value: Any) -> bytes:

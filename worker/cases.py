@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from typing import Final, NamedTuple
 
-from domain.case import AccountFacts, Attempt, BlockedHours, Case, CustomerFacts, PastContact
+from domain.case import AccountFacts, Attempt, BlockedHours, Case, CustomerFacts, History
 from domain.channel import AddressChannel, AddressKind, Channel
 from domain.consent import Consent
 from domain.days import local_day
@@ -49,7 +49,7 @@ class Person(NamedTuple):
     reaches: Mapping[AddressChannel, Reach]
     consents: Sequence[Consent]
     holds: Sequence[Hold]
-    history: list[PastContact]
+    history: History
 
 
 def lookback(scene: Scene, due: Iterable[Due], reaches: Iterable[Reach]) -> timedelta:
@@ -100,27 +100,29 @@ def customer_key(keyring: Keyring, row: Due) -> CustomerKey | None:
 def facts_of(scene: Scene, row: Due, covered: Sequence[Due], locale: str, *, name: str) -> Facts:
     """What is true of these debts now, for the words. Raises BadFacts."""
     lender = scene.lender
-    late = [days_late(each, scene.now) for each in covered]
+    owed = [(days_late(each, scene.now), each.balance_minor) for each in covered]
+    late = [days for days, _ in owed]
     due_dates = [each.due_on for each in covered]
-    today = due_dates[0] + timedelta(days=late[0])  # on the customer's calendar
-    return Facts(
-        customer_name=name,
-        brand=in_language(lender.brand, locale),
-        debts=tuple(
+    today = due_dates[0] + timedelta(late[0])  # on the customer's calendar
+    return Facts(  # by position: it is made once for each message
+        name,
+        in_language(lender.brand, locale),
+        tuple(
             [
                 Debt(each.account_ref[-4:], each.product or "", each.balance_minor, each.currency, each.due_on)
                 for each in covered
             ]
         ),
-        days_past_due=max(late),
-        as_of=local_day(row.as_of, planning_zone(row.zones)),
-        help_phone=lender.help_phone,
-        help_hours=in_language(lender.help_hours, locale),
-        pay_url=lender.pay_url,
-        help_url=lender.help_url,
-        offers=lender.offers_for(zip(late, [each.balance_minor for each in covered], strict=True)),
-        deadline_on=lender.deadline_on(due_dates, today),
-        report_on=lender.report_on(due_dates, today),
+        max(late),
+        local_day(row.as_of, planning_zone(row.zones)),
+        lender.help_phone,
+        in_language(lender.help_hours, locale),
+        lender.pay_url,
+        lender.help_url,
+        True,  # every channel must say how to stop
+        lender.offers_for(owed),
+        lender.deadline_on(due_dates, today),
+        lender.report_on(due_dates, today),
     )
 
 

@@ -26,19 +26,11 @@ def reminder_for(
     planned: PlannedStep, *, party_id: int, account_id: int, lender_id: str, ladder: str, reachable: Set[AddressChannel]
 ) -> NewReminder:
     """The row for a planned step: at most one of them is open for an account."""
-    return NewReminder(
-        party_id=party_id,
-        account_id=account_id,
-        lender_id=lender_id,
-        ladder=ladder,
-        step=planned.step.id,
-        stage=planned.step.stage,
-        channel=lane_channel(planned.step, reachable),
-        shard=shard_of(party_id),
-        planned_for=planned.due_at,
-        due_at=planned.due_at,
-        expires_at=planned.expires_at,
-    )
+    step = planned.step
+    return NewReminder(  # by position: it is made once for each message
+        party_id, account_id, lender_id, ladder, step.id, step.stage, lane_channel(step, reachable), shard_of(party_id),
+        planned.due_at, planned.due_at, planned.expires_at,
+    )  # fmt: skip
 
 
 def step_after(ladder: Ladder, owed: Owed, last: Done | None, *, now: datetime) -> PlannedStep | None:

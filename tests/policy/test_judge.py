@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.case import Attempt, BlockedHours, Case, CustomerFacts
+from domain.case import Attempt, BlockedHours, Case, CustomerFacts, History
 from domain.channel import Channel
 from domain.consent import Consent
 from domain.contact import Outcome
@@ -124,6 +124,18 @@ def test_the_order_of_the_history_does_not_matter(case: Case, ids: list[str], ch
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
 
     assert judge(case._replace(history=shuffled), the_book().named(ids)) == judge(case, the_book().named(ids))
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases(), PACK_IDS)
+def test_a_history_that_is_read_when_needed_answers_as_one_that_was_read(case: Case, ids: list[str]) -> None:
+    past = sorted(case.history, key=lambda entry: entry.at)
+    unread = History([entry.at for entry in past[:-1]], lambda: past[:-1])
+    for entry in past[-1:]:
+        unread.append(entry)
+
+    assert judge(case._replace(history=unread), the_book().named(ids)) == judge(case, the_book().named(ids))
+    assert list(unread) == past
 
 
 @settings(max_examples=100, deadline=None)

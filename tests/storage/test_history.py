@@ -77,6 +77,20 @@ def test_older_contacts_are_left_out(connection: Connection) -> None:
     assert len(read(connection, 7, days=30)) == 1
 
 
+def test_entries_are_read_when_asked_for_and_what_is_added_comes_after_them(connection: Connection) -> None:
+    earlier, later = (
+        written(connection, 7, (timedelta(days=days), Channel.SMS, Purpose.REMINDER, Actor.CREDITOR, None, [5], []))
+        for days in (2, 1)
+    )
+    packed = connection.execute(history.READ, ([7], NOW - timedelta(days=9))).fetchall()[0][1]
+
+    past = history.unpack(7, packed, {})
+    past.append(earlier)
+
+    assert past.times == [earlier.at, earlier.at, later.at]
+    assert (len(past), list(past), past[-1]) == (3, [earlier, later, earlier], earlier)
+
+
 def read(connection: Connection, party: int, *, days: int = 40) -> list[PastContact]:
     since = NOW - timedelta(days=days)
     telling = connection.execute(history.TELLING, ([party], since)).fetchone()
