@@ -237,7 +237,7 @@ def columns_of(rows: Sequence[NewReminder]) -> Sequence[bytes]:
         wire.text_array([r.ladder for r in rows]),
         wire.text_array([r.step for r in rows]),
         wire.text_array([r.stage for r in rows]),
-        wire.text_array([r.channel.value for r in rows]),
+        wire.text_array([r.channel for r in rows]),
         wire.int2_array([r.shard for r in rows]),
         wire.moment_array([r.planned_for for r in rows]),
         wire.moment_array([r.due_at for r in rows]),

@@ -61,7 +61,8 @@ def turn(
     The lease is renewed by the database's clock, and each contact is asked whether it still stands, whether anything is
     paused, whether its window has closed, and whether the party's stop epoch is what was judged.
     """
-    ended = [(r, reminder) for r in results if r.state is not ReminderState.PLANNED for reminder in r.reminder_ids]
+    planned = ReminderState.PLANNED
+    ended = [(r, reminder) for r in results if r.state is not planned for reminder in r.reminder_ids]
     row = conn.execute(
         _TURN,
         (
@@ -69,7 +70,7 @@ def turn(
             wire.int8_array([r.party_id for r, _ in ended]),
             wire.int8_array([reminder for _, reminder in ended]),
             wire.uuid_array([r.contact_id for r, _ in ended]),
-            wire.text_array([r.state.value for r, _ in ended]),
+            wire.text_array([r.state for r, _ in ended]),
             wire.text_array([r.code for r, _ in ended]),
             *columns_of(following),
             lease,
@@ -95,7 +96,7 @@ def _told(results: Sequence[Result]) -> Sequence[bytes]:
         wire.int8_array([r.party_id for r in results]),
         wire.uuid_array([r.contact_id for r in results]),
         wire.moment_array([r.intended_at for r in results]),
-        wire.text_array([r.kind.value for r in results]),
+        wire.text_array([r.kind for r in results]),
         wire.text_array([r.provider for r in results]),
         wire.ref_array([r.provider_ref for r in results]),
         wire.text_array([r.code for r in results]),

@@ -196,10 +196,11 @@ def _turn(
     nothing, and a stamp of our own that was committed unseen counts, since nothing has been sent on it.
     """
     letters, answers, results = answered
+    planned = ReminderState.PLANNED
     following = [
         new
         for letter, result in zip(letters, results, strict=True)
-        if result.state is not ReminderState.PLANNED
+        if result.state is not planned
         for new in letter.successors
     ]
     asked = [
@@ -212,7 +213,7 @@ def _turn(
         waves.turn, conn, batch_id, results=results, following=following, wave=asked, lease=lease,
         again=next(tries) > 0,
     )  # fmt: skip
-    refused = [result for result in results if result.state is ReminderState.PLANNED]
+    refused = [result for result in results if result.state is planned]
     dead = [row for row in map(retired_by, letters, answers) if row is not None]
     if wave and not refused and not dead:  # a statement of its own: nothing to open, nothing to commit
         stamped = turn()

@@ -30,6 +30,9 @@ from worker.unsubscribe import Unsubscribed, token_for
 
 log = structlog.get_logger()
 
+#: On Python 3.11 to name a member of an enum costs three times a constant.
+_REMINDER, _EMAIL = Purpose.REMINDER, Channel.EMAIL
+
 #: A provider may hold a message no longer than this, whatever the window allows.
 LONGEST_VALIDITY = timedelta(hours=10)
 
@@ -85,18 +88,11 @@ def write_letter(
     facts_sealed, to, rendered = composed
     more = {**drawn, "words": proof_of(scene.keyring, rendered)}
     intent = _intent(scene, person, covered, choice, facts_sealed, more)
-    outbound = Outbound(
-        contact_id=intent.contact_id,
-        party_id=row.party_id,
-        channel=choice.channel,
-        to=to,
-        sender=_sender(scene.lender, choice.channel),
-        rendered=rendered,
-        valid_for=_validity(scene.now, choice.allow.until, row.expires_at),
-        decided=time.monotonic(),
-        collapse_key=f"r{row.reminder_id}",
-        unsubscribe_url=_unsubscribe_url(scene, intent),
-    )
+    outbound = Outbound(  # by position: it is made once for each message
+        intent.contact_id, row.party_id, choice.channel, to, _sender(scene.lender, choice.channel), rendered,
+        _validity(scene.now, choice.allow.until, row.expires_at), f"r{row.reminder_id}",
+        _unsubscribe_url(scene, intent), None, time.monotonic(),
+    )  # fmt: skip
     return Letter(intent, outbound, successors)
 
 
@@ -113,7 +109,7 @@ def _intent(
     now, lender, because = scene.now, scene.lender, choice.allow.because
     return Intent(  # by position: it is made once for each message
         row.party_id, new_contact_id(now), now, row.customer_id, lender.id, lender.actor, choice.channel,
-        reach.address_id, reach.lookup, Purpose.REMINDER, step.message, choice.locale, step.stage,
+        reach.address_id, reach.lookup, _REMINDER, step.message, choice.locale, step.stage,
         because.rule, because.pack, choice.rules.ids,
         facts.zones if facts.zone_confirmed else tuple(dict.fromkeys((*facts.zones, *reach.zones))),
         choice.allow.until, person.stop_epoch, scene.release.hash,
@@ -156,14 +152,14 @@ def _compose(
 
 def _unsubscribe_url(scene: Scene, intent: Intent) -> str | None:
     """Where one click in the mail program ends the mails (RFC 8058); other channels say it in their words."""
-    if scene.public_url is None or intent.channel != Channel.EMAIL or intent.address_lookup is None:
+    if scene.public_url is None or intent.channel != _EMAIL or intent.address_lookup is None:
         return None
     wish = Unsubscribed(intent.party_id, intent.contact_id, intent.address_lookup)
     return f"{scene.public_url}/u/{token_for(scene.keyring, wish)}"
 
 
 def _sender(lender: Lender, channel: Channel) -> str:
-    return lender.email_sender if channel is Channel.EMAIL else lender.sms_sender
+    return lender.email_sender if channel is _EMAIL else lender.sms_sender
 
 
 def _validity(now: datetime, window_ends: datetime | None, expires_at: datetime) -> timedelta:
