@@ -191,7 +191,7 @@ def _array_head(oid: int, length: int) -> bytes:
     return Struct(">iiiii").pack(1, 1, oid, length, 1)
 
 
-@lru_cache(maxsize=1 << 10)
+@lru_cache(maxsize=32)  # batches and waves have few sizes, and a Struct of a thousand pairs takes 64 KB
 def _struct(form: str, times: int) -> Struct:
     return Struct(">" + form * times)
 
