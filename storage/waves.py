@@ -56,7 +56,8 @@ def turn(
     The contacts that may go, or None when the lease is lost: what is recorded is recorded all the same. `following` are
     the next steps of the accounts whose reminders end here; an account with an open step, or that owes nothing, keeps
     its peace. `again`: this worker asked before, and cannot know whether that was committed; it has sent nothing of the
-    wave. Safe to repeat, and safe when a sweep already called them uncertain: proof of acceptance wins.
+    wave. Safe to repeat, and safe when a sweep already called them uncertain: what is known now wins, and one that was
+    refused for good or for now has failed, since its account has gone on (`go_back`).
 
     The lease is renewed by the database's clock, and each contact is asked whether it still stands, whether anything is
     paused, whether its window has closed, and whether the party's stop epoch is what was judged.
@@ -118,7 +119,7 @@ _TURN: LiteralString = """
         UPDATE reminder r SET state = v.state, reason = v.code, ended_at = (SELECT business_now())
         FROM unnest(%s, %s, %s, %s, %s) AS v(party_id, reminder_id, contact_id, state, code)
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
-          AND (coalesce(r.state) = 'intended' OR coalesce(r.state) = 'uncertain' AND v.state = 'sent')
+          AND (coalesce(r.state) = 'intended' OR coalesce(r.state) = 'uncertain' AND v.state <> 'uncertain')
         RETURNING r.party_id, r.account_id
     ), planned AS (
         INSERT INTO reminder (party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for, due_at,
@@ -183,18 +184,28 @@ def release_unstamped(conn: Conn, batch_id: UUID, contacts: Sequence[tuple[int, 
 
 
 def go_back(conn: Conn, results: Sequence[Result]) -> None:
-    """Send the reminders of refused contacts back to policy, each after its wait."""
+    """Send the reminders of refused contacts back to policy, each after its wait.
+
+    Those that a sweep called uncertain meanwhile have failed: nothing has left, and the sweep has planned what follows.
+    """
     if not results:
         return
     conn.execute(
         """
-        UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, judged_epoch = NULL,
-                              stamped_at = NULL, due_at = business_now() + v.wait, reason = v.code,
-                              attempt = r.attempt + v.cost
-        FROM unnest(%b::bigint[], %b::bigint[], %b::uuid[], %b::interval[], %b::text[], %b::smallint[])
-             AS v(party_id, reminder_id, contact_id, wait, code, cost)
+        WITH given AS MATERIALIZED (
+            SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::uuid[], %b::interval[], %b::text[], %b::smallint[])
+                          AS v(party_id, reminder_id, contact_id, wait, code, cost)
+        ), back AS (
+            UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, judged_epoch = NULL,
+                                  stamped_at = NULL, due_at = business_now() + v.wait, reason = v.code,
+                                  attempt = r.attempt + v.cost
+            FROM given v
+            WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
+              AND coalesce(r.state) = 'intended'
+        )
+        UPDATE reminder r SET state = 'failed', reason = v.code FROM given v
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
-          AND coalesce(r.state) = 'intended'
+          AND coalesce(r.state) = 'uncertain'
         """,
         transpose(
             [
