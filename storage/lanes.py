@@ -164,17 +164,25 @@ def due_jobs(conn: Conn) -> list[str]:
     return [row[0] for row in rows]
 
 
-def claim_job(conn: Conn, name: str) -> datetime | None:
-    """Take a due nightly job and move it on to its next night; business time, or None if another worker has it."""
+class Claim(NamedTuple):
+    """A nightly job that is ours for this night: business time, and when it should have come."""
+
+    now: datetime
+    was_due: datetime
+
+
+def claim_job(conn: Conn, name: str) -> Claim | None:
+    """Take a due nightly job and move it on to its next night; None if another worker has it."""
     row = conn.execute(
         """
-        UPDATE nightly_job SET due_at = due_at + interval '1 day' * greatest(1, ceil(
-            extract(epoch FROM business_now() - due_at) / 86400.0))
-        WHERE name = %s AND due_at <= business_now() RETURNING business_now()
+        UPDATE nightly_job j SET due_at = j.due_at + interval '1 day' * greatest(1, ceil(
+            extract(epoch FROM business_now() - j.due_at) / 86400.0))
+        FROM (SELECT name, due_at FROM nightly_job WHERE name = %s FOR UPDATE) before
+        WHERE j.name = before.name AND j.due_at <= business_now() RETURNING business_now(), before.due_at
         """,
         (name,),
     ).fetchone()
-    return row[0] if row else None
+    return Claim._make(row) if row else None
 
 
 def ensure_partitions(conn: Conn, around: datetime, *, ahead: int = 3, back: int = 2) -> int:

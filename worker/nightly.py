@@ -52,7 +52,7 @@ JOBS: dict[str, Callable[[Conn, datetime], int]] = {
 
 #: Jobs of many small transactions, which begin when the claim of the night is committed: what a worker that dies leaves
 #: undone is done the next night.
-IN_STEPS: dict[str, Callable[[Spine, datetime], int]] = {retention.JOB: retention.run}
+IN_STEPS: dict[str, Callable[[Spine, lanes.Claim], int]] = {retention.JOB: retention.run}
 
 
 def schedule(conn: Conn, *, now: datetime) -> None:
@@ -69,12 +69,12 @@ def run_due(spine: Spine) -> int:
     for name in lanes.due_jobs(spine.conn):
         job, steps = JOBS.get(name), IN_STEPS.get(name)
         with spine.conn.transaction():
-            now = lanes.claim_job(spine.conn, name)
-            if now is None or (job is None and steps is None):
+            claim = lanes.claim_job(spine.conn, name)
+            if claim is None or (job is None and steps is None):
                 continue
-            touched = job(spine.conn, now) if job is not None else 0
+            touched = job(spine.conn, claim.now) if job is not None else 0
         if steps is not None:
-            touched = steps(spine, now)
+            touched = steps(spine, claim)
         log.info("nightly", job=name, rows=touched)
         done += 1
     return done

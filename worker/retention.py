@@ -16,6 +16,7 @@ from config.lenders import load_lenders
 from policy.keeping import Asked, Bounds, bounds
 from policy.packs import PackBook
 from storage import releases, retention
+from storage.lanes import Claim
 from storage.retention import Mark, Need
 from storage.rows import Conn
 from worker.wiring import Spine
@@ -29,6 +30,9 @@ SETTING: Final = "DULY_KEEP_LEDGER_DAYS"
 #: Three months, whatever the packs say: what a person is shown of the past, and the months that are made behind the
 #: present one (storage/lanes.py: `ensure_partitions`), or they would be made and dropped every night.
 SHORTEST_DAYS: Final = 93
+
+#: A night that comes so long after the one before says more about the clock than about time: nothing goes in it.
+LONGEST_GAP: Final = timedelta(days=31)
 
 #: A run hands its worker back after this long and comes again; a task is interrupted after a minute.
 SLICE_SECONDS: Final = 20.0
@@ -124,14 +128,22 @@ def _month_of(at: datetime) -> date:
 # ------------------------------------------------------------------------------------------------------------- the job
 
 
-def run(spine: Spine, now: datetime) -> int:
+def run(spine: Spine, night: Claim) -> int:
     """Forget what is older than it is kept; how many partitions and rows went. What is left over comes again.
 
-    Every step is a transaction of its own, so that no lock is held for long: do not call it inside one.
+    A clock that has leapt years ahead would have every month forgotten: the first night after a leap forgets nothing,
+    so that somebody can see it in time. Every step is a transaction of its own, so that no lock is held for long: do
+    not call it inside one.
     """
     if spine.settings.keep_ledger_days is None:
         return 0
-    kept = keeping(spine.conn, spine.settings.keep_ledger_days, now=now)
+    if night.now - night.was_due > LONGEST_GAP:
+        log.error(
+            "retention_waits", days=(night.now - night.was_due).days,
+            why="so long has no night come: is the clock right? The next night drops what is old by it",
+        )  # fmt: skip
+        return 0
+    kept = keeping(spine.conn, spine.settings.keep_ledger_days, now=night.now)
     if kept.refused is not None or kept.before is None:
         log.error("retention_refused", why=kept.refused)
         return 0

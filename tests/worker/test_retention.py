@@ -186,6 +186,29 @@ def test_the_next_night_finds_nothing_left(conn: Conn, database_url: str, tmp_pa
     assert first(conn) == KEPT
 
 
+def test_a_clock_that_leaps_ahead_forgets_nothing_the_first_night(
+    conn: Conn, database_url: str, tmp_path: Path
+) -> None:
+    night(conn, database_url, tmp_path, LONGEST)
+    leapt = NIGHT + timedelta(days=400)
+
+    said = night(conn, database_url, tmp_path, LONGEST, at=leapt)
+    stood = first(conn)
+    night(conn, database_url, tmp_path, LONGEST, at=leapt + timedelta(days=1))
+
+    assert [(line["event"], line["days"]) for line in said] == [("retention_waits", 399)]
+    assert stood == KEPT
+    assert first(conn) > KEPT, "a clock that is still there the next night is believed"
+
+
+def test_a_fleet_that_stood_still_for_a_month_forgets_as_ever(conn: Conn, database_url: str, tmp_path: Path) -> None:
+    night(conn, database_url, tmp_path, LONGEST)
+
+    said = night(conn, database_url, tmp_path, LONGEST, at=NIGHT + timedelta(days=31))
+
+    assert [line["event"] for line in said] == ["forgotten"]
+
+
 def test_a_night_that_was_too_short_goes_on_at_once(conn: Conn, database_url: str, tmp_path: Path) -> None:
     lanes.claim_job(conn, "retention")
     retention.go_on(conn, "retention")
