@@ -4,9 +4,10 @@ The driver's own dumpers are Python, value by value; here a value that repeats i
 in one call. Formats: PostgreSQL documentation, COPY (binary), and the `*_send` and `*_recv` functions of each type.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import chain
 from struct import Struct
 from typing import Any, Final
 from uuid import UUID
@@ -61,7 +62,7 @@ def words(values: tuple[str, ...]) -> bytes:
 
 
 def uuid(value: UUID) -> bytes:
-    return b"\x00\x00\x00\x10" + value.bytes
+    return b"\x00\x00\x00\x10" + value.int.to_bytes(16)  # what its own `bytes` does, less a call
 
 
 def int8s(values: Sequence[int]) -> bytes:
@@ -71,6 +72,7 @@ def int8s(values: Sequence[int]) -> bytes:
     return raw(_numbers(_INT8_OID, "iq", 8, values))
 
 
+@lru_cache(maxsize=_KEPT)
 def moment(at: datetime | None) -> bytes:
     """A timestamptz; `at` is aware."""
     return NULL if at is None else _INT8(8, microseconds(at))
@@ -95,10 +97,13 @@ def jsonb(value: Any) -> bytes:
 # --------------------------------------------------------------------------------------------------------------- COPY
 
 
-def copy_rows(conn: Conn, table: str, columns: Sequence[str], rows: Iterable[Sequence[bytes]]) -> None:
-    """COPY rows of encoded fields into a table. No rows, no statement."""
-    head = Struct(">h").pack(len(columns))
-    body = b"".join(_row(head, rows))
+def copy_rows(conn: Conn, table: str, columns: Sequence[str], rows: Iterable[tuple[bytes, ...]]) -> None:
+    """COPY rows of encoded fields into a table. No rows, no statement.
+
+    What a row gives in one piece may be several fields.
+    """
+    head = (Struct(">h").pack(len(columns)),)
+    body = b"".join(chain.from_iterable(map(head.__add__, rows)))
     if not body:
         return
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
@@ -106,12 +111,6 @@ def copy_rows(conn: Conn, table: str, columns: Sequence[str], rows: Iterable[Seq
     )
     with conn.cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(_SIGNATURE + body + _TRAILER)
-
-
-def _row(head: bytes, rows: Iterable[Sequence[bytes]]) -> Iterator[bytes]:
-    for row in rows:
-        yield head
-        yield from row
 
 
 # ------------------------------------------------------------------------------------------------------------- arrays
@@ -197,13 +196,15 @@ def _struct(form: str, times: int) -> Struct:
 
 
 def _register(kind: type[_Encoded], element: str) -> None:
+    oid = postgres.types[element].array_oid
+
     class Encoded(Dumper):
         format = pq.Format.BINARY
 
         def __init__(self, cls: type, context: AdaptContext | None = None) -> None:
             super().__init__(cls, context)
             # Not of the class: there it would make this the dumper of every array of the kind, encoded or not.
-            self.oid = postgres.types[element].array_oid
+            self.oid = oid
 
         def dump(self, obj: Any) -> bytes:
             return bytes(obj)

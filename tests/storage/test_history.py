@@ -65,9 +65,11 @@ def test_what_was_written_comes_back_folded_and_in_order(connection: Connection,
         written(connection, 8, (timedelta(days=1), Channel.SMS, Purpose.REMINDER, Actor.CREDITOR, b"x", [5], []))
 
         past = read(connection, 7)
+        packed = dict(connection.execute(history.READ, ([7], NOW - timedelta(days=40))).fetchall())
 
     assert sorted(past, key=str) == sorted(expected, key=str)
     assert [each.at for each in past] == [each.at for each in expected]
+    assert history.unpack(7, packed.get(7, b""), {}).times == [each.at for each in expected]
 
 
 def test_older_contacts_are_left_out(connection: Connection) -> None:
