@@ -2,9 +2,9 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
 
 from domain.channel import Channel
+from domain.value import Value
 
 
 class ReminderState(StrEnum):
@@ -23,7 +23,7 @@ OPEN = frozenset({ReminderState.PLANNED, ReminderState.INTENDED})
 ENDS = frozenset(ReminderState) - OPEN
 
 
-class NewReminder(NamedTuple):
+class NewReminder(Value, frozen=True):
     """A planned step of one account, ready to be written down. Times are aware UTC."""
 
     party_id: int
@@ -34,6 +34,5 @@ class NewReminder(NamedTuple):
     stage: str
     channel: Channel
     shard: int
-    planned_for: datetime
     due_at: datetime
     expires_at: datetime

@@ -127,7 +127,7 @@ class Fresh:
     def add_reminder(self, row: NewReminder) -> None:
         self._lines["reminder"].append(
             f"{row.party_id}\t{row.account_id}\t{row.lender_id}\t{_text(row.ladder)}\t{_text(row.step)}\t{row.stage}\t"
-            f"{row.channel.value}\t{row.shard}\t{_moment(row.planned_for)}\t{_moment(row.due_at)}\t"
+            f"{row.channel.value}\t{row.shard}\t{_moment(row.due_at)}\t{_moment(row.due_at)}\t"
             f"{_moment(row.expires_at)}\n"
         )
 

@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from functools import lru_cache
+from struct import Struct
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from domain.lane import Lane
 from domain.reminder import NewReminder, ReminderState
+from domain.value import Value
 from storage import history, wire
 from storage.rows import Conn, copy_in, transpose
 
 
-class Intent(NamedTuple):
+class Intent(Value, frozen=True):
     """A contact to commit, with the reminders that it finishes."""
 
     party_id: int
@@ -133,28 +136,41 @@ def write_intents(conn: Conn, batch_id: UUID, intents: Sequence[Intent]) -> None
     )
 
 
-def _contact_row(i: Intent) -> Sequence[bytes]:
+def _contact_row(i: Intent) -> tuple[bytes, ...]:
     """The fields of one contact as _CONTACT lists them."""
     accounts, reminders, steps, stages = zip(*i.accounts, strict=True)
     is_one_stage = stages.count(i.stage) == len(stages)
     facts = history.facts_of(i.channel, i.purpose, i.actor, i.lender_id, i.address_lookup, accounts)
-    text = wire.text
     return (
-        wire.int8(i.party_id), wire.uuid(i.contact_id), wire.moment(i.intended_at), wire.int8(i.customer_id),
-        text(i.lender_id), text(i.actor), text(i.channel), wire.int8(i.address_id),
-        wire.raw(i.address_lookup), text(i.purpose), text(i.message), text(i.locale), text(i.stage), text(i.rule),
-        text(i.pack), wire.words(i.packs), wire.words(i.zones), wire.moment(i.window_ends), wire.int8(i.stop_epoch),
-        text(i.release_hash), wire.jsonb(i.inputs), wire.raw(i.facts_sealed), wire.int8s(accounts),
-        wire.int8s(reminders), wire.words(steps), wire.NULL if is_one_stage else wire.words(stages),
+        _numbers(
+            8, i.party_id, 16, i.contact_id.int.to_bytes(16), 8, wire.microseconds(i.intended_at), 8, i.customer_id,
+            8, i.stop_epoch,
+        ),
+        _words(
+            i.lender_id, i.actor, i.channel, i.purpose, i.message, i.locale, i.stage, i.rule, i.pack, i.release_hash,
+            i.packs, i.zones, steps, None if is_one_stage else stages,
+        ),
+        wire.int8(i.address_id), wire.raw(i.address_lookup), wire.moment(i.window_ends), wire.jsonb(i.inputs),
+        wire.raw(i.facts_sealed), wire.int8s(accounts), wire.int8s(reminders),
         wire.raw(history.entry_of(i.intended_at, i.contact_id, facts)),
     )  # fmt: skip
 
 
+#: Five fields of a fixed width, each after its length: bigint, uuid, timestamptz, bigint, bigint.
+_numbers: Final = Struct(">iqi16siqiqiq").pack
+
+
+@lru_cache(maxsize=1 << 12)
+def _words(*fields: str | tuple[str, ...] | None) -> bytes:
+    """The fields that are words, one after the other: what is said to one customer is said to many."""
+    return b"".join([wire.words(each) if isinstance(each, tuple) else wire.text(each) for each in fields])
+
+
 _CONTACT = (
-    "party_id", "contact_id", "intended_at", "customer_id", "lender_id", "actor", "channel", "address_id",
-    "address_lookup", "purpose", "message", "locale", "stage", "rule", "pack", "packs", "zones", "window_ends",
-    "stop_epoch", "release_hash", "inputs", "facts_sealed", "account_ids", "reminder_ids",
-    "steps", "stages", "entry",
+    "party_id", "contact_id", "intended_at", "customer_id", "stop_epoch",
+    "lender_id", "actor", "channel", "purpose", "message", "locale", "stage", "rule", "pack", "release_hash",
+    "packs", "zones", "steps", "stages",
+    "address_id", "address_lookup", "window_ends", "inputs", "facts_sealed", "account_ids", "reminder_ids", "entry",
 )  # fmt: skip
 
 _DECISION = {
@@ -217,29 +233,34 @@ def plan(conn: Conn, rows: Sequence[NewReminder]) -> int:
         """
         INSERT INTO reminder (party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for, due_at,
                               expires_at)
-        SELECT v.* FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-               AS v(party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for, due_at,
-                    expires_at)
+        SELECT v.party_id, v.account_id, v.lender_id, v.ladder, v.step, v.stage, v.channel, v.shard, v.due_at, v.due_at,
+               v.expires_at
+        FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+             AS v(party_id, account_id, step, stage, channel, due_at, expires_at, lender_id, ladder, shard)
         JOIN account a ON a.party_id = v.party_id AND a.account_id = v.account_id
         WHERE a.state = 'open' AND a.balance_minor > 0
         ON CONFLICT (party_id, account_id) WHERE state IN ('planned', 'intended') DO NOTHING
         """,
-        columns_of(rows),
+        (
+            *columns_of(rows),
+            wire.text_array([r.lender_id for r in rows]),
+            wire.text_array([r.ladder for r in rows]),
+            wire.int2_array([r.shard for r in rows]),
+        ),
     ).rowcount
 
 
 def columns_of(rows: Sequence[NewReminder]) -> Sequence[bytes]:
-    """Next steps, a parameter for each column as `plan` lists them."""
+    """What next steps do not share with the step before, a parameter for each column.
+
+    Account, step, stage, channel, when it is due, when it expires; a step is planned for when it is due.
+    """
     return (
         wire.int8_array([r.party_id for r in rows]),
         wire.int8_array([r.account_id for r in rows]),
-        wire.text_array([r.lender_id for r in rows]),
-        wire.text_array([r.ladder for r in rows]),
         wire.text_array([r.step for r in rows]),
         wire.text_array([r.stage for r in rows]),
         wire.text_array([r.channel for r in rows]),
-        wire.int2_array([r.shard for r in rows]),
-        wire.moment_array([r.planned_for for r in rows]),
         wire.moment_array([r.due_at for r in rows]),
         wire.moment_array([r.expires_at for r in rows]),
     )

@@ -29,7 +29,7 @@ def reminder_for(
     step = planned.step
     return NewReminder(  # by position: it is made once for each message
         party_id, account_id, lender_id, ladder, step.id, step.stage, lane_channel(step, reachable), shard_of(party_id),
-        planned.due_at, planned.due_at, planned.expires_at,
+        planned.due_at, planned.expires_at,
     )  # fmt: skip
 
 

@@ -7,9 +7,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from domain.channel import Channel
 from domain.contact import EventKind
-from domain.reminder import ReminderState
-from storage import waves
+from domain.ladder import Stage
+from domain.lane import Lane, shard_of
+from domain.reminder import NewReminder, ReminderState
+from storage import intents, waves
 from tests.builders import TUESDAY_MORNING, a_customer, a_reminder, an_account
 from tests.feedback_kit import KEYRING, a_contact, a_ledger
 
@@ -54,3 +57,54 @@ def test_an_answer_that_comes_after_the_sweep_still_ends_what_was_uncertain(
     state, reason = conn.execute("SELECT state, reason FROM reminder").fetchone()
     assert state == ends_as[0]
     assert state == "sent" or reason == ends_as[1]
+
+
+@pytest.mark.parametrize("there", ["nothing", "the event", "the next step", "both"])
+def test_what_is_on_record_already_stays_and_the_rest_of_a_turn_is_done(conn: psycopg.Connection, there: str) -> None:
+    sent, waiting = a_customer(conn, KEYRING), a_customer(conn, KEYRING, 2)
+    contact_id, next_id, batch_id = a_contact(conn, sent), a_contact(conn, waiting), uuid4()
+    accounts = an_account(conn, sent), an_account(conn, waiting, 2)
+    ended, asked = a_reminder(conn, sent, accounts[0]), a_reminder(conn, waiting, accounts[1])
+    lane, lease = Lane("lantern", Channel.SMS, 0), timedelta(seconds=30)
+    intents.open_batch(conn, batch_id, lane, worker="w", lease=lease, size=2)
+    for reminder_id, of in ((ended, contact_id), (asked, next_id)):
+        conn.execute(
+            """
+            UPDATE reminder SET state = 'intended', contact_id = %s, batch_id = %s,
+                                judged_epoch = (SELECT stop_epoch FROM party p WHERE p.party_id = reminder.party_id)
+            WHERE reminder_id = %s
+            """,
+            (of, batch_id, reminder_id),
+        )
+    if there in ("the event", "both"):
+        conn.execute(
+            """
+            INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, provider)
+            VALUES (%s, %s, %s, 'sent', 'dispatch', %s, 'known')
+            """,
+            (sent.party_id, contact_id, TUESDAY_MORNING, TUESDAY_MORNING),
+        )
+    if there in ("the next step", "both"):  # the account's old reminder was called uncertain, and it has gone on
+        conn.execute(
+            "UPDATE reminder SET state = 'uncertain', ended_at = business_now() WHERE reminder_id = %s", (ended,)
+        )
+        a_reminder(conn, sent, accounts[0], step="second_notice")
+    following = NewReminder(
+        sent.party_id, accounts[0], "lantern", "standard", "third_notice", Stage.MIDDLE, Channel.SMS,
+        shard_of(sent.party_id), TUESDAY_MORNING, TUESDAY_MORNING + timedelta(days=3),
+    )  # fmt: skip
+    result = waves.Result(
+        sent.party_id, contact_id, TUESDAY_MORNING, (ended,), EventKind.SENT, ReminderState.SENT, "smtp", "1", None
+    )
+
+    stamped = waves.turn(
+        conn, batch_id, results=[result], following=[following],
+        wave=[waves.Asked(waiting.party_id, asked, next_id, None)], lease=lease,
+    )  # fmt: skip
+
+    assert stamped == {next_id}
+    events = conn.execute("SELECT kind, provider FROM contact_event WHERE contact_id = %s", (contact_id,)).fetchall()
+    assert events == [("sent", "known" if there in ("the event", "both") else "smtp")]
+    steps = dict(conn.execute("SELECT step, state FROM reminder WHERE party_id = %s", (sent.party_id,)).fetchall())
+    opened = "second_notice" if there in ("the next step", "both") else "third_notice"
+    assert steps == {"first_notice": "sent", opened: "planned"}
