@@ -9,10 +9,10 @@ import random
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import jinja2
+from msgspec.structs import replace
 
 from domain.channel import Channel
 from domain.money import MAX_MINOR

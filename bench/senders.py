@@ -19,6 +19,7 @@ from email.utils import make_msgid
 from typing import Any
 
 import aiosmtplib
+from msgspec import structs
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
@@ -81,7 +82,7 @@ def sms_outbound() -> Outbound:
 
 def mail_outbound() -> Outbound:
     rendered = Rendered(Channel.EMAIL, "zh-Hans", TEXT, subject=SUBJECT, html=HTML)
-    return replace(
+    return structs.replace(
         sms_outbound(),
         channel=Channel.EMAIL,
         to="amy@home.test",

@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
+from msgspec import Struct
+
 from domain.channel import Channel
 from domain.contact import EventKind
 from domain.message import Rendered
-from domain.value import value
 
 
 class ChannelError(Exception):
@@ -64,8 +65,7 @@ class Misconfigured(ChannelError):
     """Our fault (credentials, sender, template): stop this provider and shout; nothing was sent."""
 
 
-@value(frozen=True, slots=True)
-class Outbound:
+class Outbound(Struct, frozen=True, gc=False):
     """One message on its way. `to` is the clear address; `valid_for` cuts the provider's own queueing to the window.
 
     `sender` is the lender's sender for this channel (a number, a mailbox); `collapse_key` folds repeats where the
@@ -93,8 +93,7 @@ class Outbound:
         return self.valid_for - timedelta(seconds=max(waited, 0.0))
 
 
-@value(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True, gc=False):
     """The provider's acceptance. `provider_ref` is its id for the message."""
 
     provider: str

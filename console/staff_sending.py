@@ -2,11 +2,11 @@
 
 import asyncio
 import getpass
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 from rich.console import Console
 
 from channels.base import ChannelError, Misconfigured, Outbound, OutcomeUnknown, Receipt, Rejected, TryLater

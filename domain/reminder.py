@@ -2,9 +2,9 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from domain.channel import Channel
-from domain.value import Value
 
 
 class ReminderState(StrEnum):
@@ -23,7 +23,7 @@ OPEN = frozenset({ReminderState.PLANNED, ReminderState.INTENDED})
 ENDS = frozenset(ReminderState) - OPEN
 
 
-class NewReminder(Value, frozen=True):
+class NewReminder(NamedTuple):
     """A planned step of one account, ready to be written down. Times are aware UTC."""
 
     party_id: int

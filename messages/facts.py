@@ -3,10 +3,11 @@
 from datetime import date
 from typing import Any
 
+import msgspec
 import orjson
+from msgspec import Struct
 
 from domain.money import EXPONENTS, MAX_MINOR
-from domain.value import value
 
 #: One message lists no more debts than a person can read; more go to a person.
 MAX_DEBTS = 20
@@ -16,8 +17,7 @@ class BadFacts(ValueError):
     """Facts that no message may be rendered from. The message never repeats a value."""
 
 
-@value(frozen=True, slots=False)  # orjson writes an object from its __dict__ in a third of the time
-class Debt:
+class Debt(Struct, frozen=True, gc=False):
     """`ref` is at most the last 4 characters of the account's number; `product` an id such as `card`; `due_on` as in
     the contract."""
 
@@ -36,8 +36,7 @@ class Debt:
             raise BadFacts("unknown currency; use an ISO 4217 code that duly lists")
 
 
-@value(frozen=True, slots=False)
-class Facts:
+class Facts(Struct, frozen=True, gc=False):
     """What is true of one customer and one lender on `as_of`, and what may be offered.
 
     `brand`, `help_hours` are in the customer's language. `offers` are ids of what the customer may really have
@@ -80,7 +79,7 @@ class Facts:
 
     def to_json(self) -> bytes:
         """Plain JSON, UTF-8; `from_json` gives equal facts back."""
-        return orjson.dumps(self)
+        return msgspec.json.encode(self)
 
     @classmethod
     def from_json(cls, data: bytes | str) -> "Facts":

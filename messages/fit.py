@@ -6,7 +6,8 @@ debt away in a subject, opening hours that push an SMS over its second segment, 
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from domain.channel import Channel
 from domain.ladder import STAGES, Ladder, Step

@@ -1,9 +1,11 @@
 """Made-up facts to see copy with: an ordinary customer, one for every branch, and the edges of what can come in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from domain.ladder import Stage
 from domain.money import MAX_MINOR, Money

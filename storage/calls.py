@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import starmap
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
@@ -164,7 +165,7 @@ def debts_of(conn: Conn, given: CallTask) -> list[Due]:
         (Channel.CALL.value, given.party_id, given.call_task_id),
         binary=True,
     ).fetchall()
-    return [Due._make(row) for row in rows]
+    return list(starmap(Due, rows))
 
 
 def earlier_contacts(conn: Conn, party_id: int, *, before: datetime, limit: int = 3) -> list[Earlier]:

@@ -5,7 +5,7 @@ bytes) and the rest as text: channel|purpose|actor|lender|look-up of the address
 for contacts that come in by other ways (`pack_history_entry`; an agreement test holds the two together).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
 from operator import itemgetter
@@ -68,7 +68,7 @@ def facts_of(
 
 def entry_of(at: datetime, contact_id: UUID, facts: bytes) -> bytes:
     """One packed entry."""
-    return _HEAD.pack(microseconds(at), contact_id.bytes[8:], len(facts)) + facts
+    return _HEAD.pack(microseconds(at), contact_id.int.to_bytes(16)[8:], len(facts)) + facts
 
 
 def told(rows: Iterable[tuple[int, UUID, str]]) -> Told:
@@ -78,14 +78,33 @@ def told(rows: Iterable[tuple[int, UUID, str]]) -> Told:
 
 def unpack(party_id: int, packed: bytes, outcomes: Told) -> History:
     """The entries of one party, oldest first."""
-    times = []
-    position, end = 0, len(packed)
+    times = list(map(instant, _instants(packed)))
+    times.sort()
+    return History(times, partial(_entries, party_id, packed, outcomes))
+
+
+def _instants(packed: bytes) -> Sequence[int]:
+    """When each entry was, as they lie."""
+    end = len(packed)
+    if not end:
+        return ()
+    length = _when(packed)[1]
+    if end % (_HEAD_BYTES + length) == 0:  # nearly always: contacts of one kind, each as long as the first
+        instants, lengths = zip(*_alike(length).iter_unpack(packed), strict=True)
+        if lengths.count(length) == len(lengths):
+            return instants
+    found, position = [], 0
     while position < end:
         at, length = _when(packed, position)
         position += _HEAD_BYTES + length
-        times.append(instant(at))
-    times.sort()
-    return History(times, partial(_entries, party_id, packed, outcomes))
+        found.append(at)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _alike(length: int) -> Struct:
+    """Entries of which the rest has this length."""
+    return Struct(f">q8xh{length}x")
 
 
 def _entries(party_id: int, packed: bytes, outcomes: Told) -> list[PastContact]:

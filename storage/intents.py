@@ -1,20 +1,21 @@
 """What a drain writes before anything leaves: contacts, answers, tasks for people, next steps."""
 
+import struct
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from struct import Struct
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from msgspec import Struct
+
 from domain.lane import Lane
 from domain.reminder import NewReminder, ReminderState
-from domain.value import Value
 from storage import history, wire
 from storage.rows import Conn, copy_in, transpose
 
 
-class Intent(Value, frozen=True):
+class Intent(Struct, frozen=True, gc=False):
     """A contact to commit, with the reminders that it finishes."""
 
     party_id: int
@@ -157,7 +158,7 @@ def _contact_row(i: Intent) -> tuple[bytes, ...]:
 
 
 #: Five fields of a fixed width, each after its length: bigint, uuid, timestamptz, bigint, bigint.
-_numbers: Final = Struct(">iqi16siqiqiq").pack
+_numbers: Final = struct.Struct(">iqi16siqiqiq").pack
 
 
 @lru_cache(maxsize=1 << 12)

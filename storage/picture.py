@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
-from functools import partial
-from typing import Any, Final, LiteralString, NamedTuple
+from itertools import starmap
+from typing import Any, LiteralString, NamedTuple
+
+from msgspec import Struct
 
 from domain.case import History
 from domain.channel import Channel
@@ -23,7 +25,7 @@ class Opening(NamedTuple):
     is_paused: bool
 
 
-class Due(NamedTuple):
+class Due(Struct, frozen=True, gc=False):
     """One due reminder with its account, its customer and the customer's wrapped key."""
 
     party_id: int
@@ -57,7 +59,7 @@ class Due(NamedTuple):
     due_at: datetime
 
 
-class Reach(NamedTuple):
+class Reach(Struct, frozen=True, gc=False):
     """One living address of a customer."""
 
     party_id: int
@@ -71,7 +73,7 @@ class Reach(NamedTuple):
     zones: list[str]
 
 
-class Standing(NamedTuple):
+class Standing(Struct, frozen=True, gc=False):
     """A consent as it stands. `lookup` is None when it covers every address of the channel."""
 
     party_id: int
@@ -214,23 +216,17 @@ def read_picture(
         reach.execute(_REACHES, (who,))
         standing.execute(_STANDINGS, (who,))
         stop.execute(_STOPS, (who, now))
-        dues = list(map(_due, due.fetchall()))
-        reaches = list(map(_reach, reach.fetchall()))
+        dues = list(starmap(Due, due.fetchall()))
+        reaches = list(starmap(Reach, reach.fetchall()))
         since = now - lookback(dues, reaches)
         past.execute(history.READ, (who, since))
         telling.execute(history.TELLING, (who, since))
-        standings = list(map(_standing, standing.fetchall()))
+        standings = list(starmap(Standing, standing.fetchall()))
         stops = [Stop._make(row) for row in stop.fetchall()]
         packed = dict(past.fetchall())
         found = telling.fetchone()
         told = conn.execute(history.TOLD, found, binary=True).fetchall() if found else ()
         return Picture(dues, reaches, standings, stops, packed, history.told(told))
-
-
-#: A row as it stands, without the Python frame of a named tuple's constructor.
-_due: Final = partial(tuple.__new__, Due)
-_reach: Final = partial(tuple.__new__, Reach)
-_standing: Final = partial(tuple.__new__, Standing)
 
 
 _DUE: LiteralString = """

@@ -10,18 +10,18 @@ from datetime import datetime, timedelta
 from typing import Final, LiteralString
 from uuid import UUID
 
+from msgspec import Struct
 from psycopg.errors import UniqueViolation
 from psycopg.pq import TransactionStatus
 
 from domain.contact import EventKind
 from domain.reminder import NewReminder, ReminderState
-from domain.value import Value
 from storage import wire
 from storage.intents import columns_of
 from storage.rows import Conn, transpose
 
 
-class Result(Value, frozen=True):
+class Result(Struct, frozen=True, gc=False):
     """What became of one contact of a wave. `state` PLANNED sends its reminders back to policy after `wait`."""
 
     party_id: int
@@ -37,7 +37,7 @@ class Result(Value, frozen=True):
     costs_attempt: bool = True
 
 
-class Asked(Value, frozen=True):
+class Asked(Struct, frozen=True, gc=False):
     """One reminder of a wave that wants to go. `window_ends` is when it may go no longer; None: whenever."""
 
     party_id: int

@@ -3,7 +3,9 @@
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from domain.case import AccountFacts, Attempt, BlockedHours, Case, CustomerFacts, History
 from domain.channel import AddressChannel, AddressKind, Channel
@@ -40,7 +42,7 @@ class Scene:
     coming: dict[Hashable, PlannedStep | None] = field(default_factory=dict)  # what comes after which step, for whom
 
 
-class Person(NamedTuple):
+class Person(Struct, frozen=True, gc=False):
     """One customer of a locked party, with all that their reminders share. `history` grows as we decide."""
 
     due: Due  # any of their due rows: carries the customer's columns

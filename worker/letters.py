@@ -4,9 +4,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 import structlog
+from msgspec import Struct
 
 from channels.base import Outbound
 from domain.channel import Channel
@@ -51,7 +51,7 @@ COPY_REFUSED = Suppress(our_own("copy_refused"))
 KEY_DESTROYED = Suppress(our_own("customer_erased"))
 
 
-class Letter(NamedTuple):
+class Letter(Struct, frozen=True, gc=False):
     """An intent with what will leave for it, and the steps to plan when it has ended."""
 
     intent: Intent
@@ -59,7 +59,7 @@ class Letter(NamedTuple):
     successors: tuple[NewReminder, ...]
 
 
-class Choice(NamedTuple):
+class Choice(Struct, frozen=True, gc=False):
     """The way that was found open for one reminder."""
 
     channel: Channel

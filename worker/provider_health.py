@@ -7,11 +7,11 @@ a network.
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import groupby
 
 import structlog
+from msgspec.structs import replace
 
 from channels.breaker import PROBE_LASTS, PROBES, REMEDIES, WINDOW, Breaker, Seen, State, turn
 from channels.choosing import WINDOW as WEIGHING
@@ -130,9 +130,10 @@ class Traffic:
             self._probes[name] -= 1
         if len(several) == 1:
             return letter
-        return letter._replace(
+        return replace(
+            letter,
             outbound=replace(letter.outbound, provider=name, sender=sender),
-            intent=letter.intent._replace(inputs={**letter.intent.inputs, "provider": name}),
+            intent=replace(letter.intent, inputs={**letter.intent.inputs, "provider": name}),
         )
 
     def _stopped_for(self, several: Sequence[Route], now: datetime) -> timedelta:

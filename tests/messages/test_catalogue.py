@@ -1,13 +1,13 @@
 """The catalogue renders what the editors wrote, for the customer's language, and refuses what it cannot trust."""
 
 import re
-from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain.channel import Channel
 from messages import clean, samples

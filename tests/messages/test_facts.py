@@ -1,11 +1,11 @@
 """Facts survive JSON whole, and facts that no message may be made of are refused."""
 
-from dataclasses import replace
 from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain.money import EXPONENTS, MAX_MINOR
 from messages.facts import MAX_DEBTS, BadFacts, Debt, Facts

@@ -1,11 +1,11 @@
 """The last look before a text leaves: what data may not say for copy, and what a name may."""
 
-from dataclasses import replace
 from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain.channel import Channel
 from messages import guard, samples

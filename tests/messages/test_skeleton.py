@@ -5,6 +5,7 @@ from datetime import date, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from messages import samples
 from messages.catalogue import Catalogue, Key
@@ -35,7 +36,7 @@ def cases(draw: st.DrawFn) -> tuple[Key, Facts, Facts]:
     """A piece of copy, and two customers who may share its shape."""
     key = draw(st.sampled_from(sorted(CATALOGUE.templates)))
     one = samples.ordinary(CATALOGUE.messages[key[0]], key[2])
-    first = replace(
+    first = structs.replace(
         one,
         customer_name=draw(NAMES),
         debts=tuple(draw(st.lists(DEBTS, min_size=1, max_size=3))),
@@ -45,11 +46,13 @@ def cases(draw: st.DrawFn) -> tuple[Key, Facts, Facts]:
         offers=draw(st.sampled_from([(), ("plan",), ("plan", "pause")])),
     )
     other = draw(DEBTS)
-    second = replace(
+    second = structs.replace(
         first,
         customer_name=draw(NAMES),
         debts=tuple(
-            replace(debt, ref=other.ref, balance_minor=other.balance_minor, due_on=debt.due_on - timedelta(days=1))
+            structs.replace(
+                debt, ref=other.ref, balance_minor=other.balance_minor, due_on=debt.due_on - timedelta(days=1)
+            )
             for debt in first.debts
         ),
     )
@@ -85,7 +88,7 @@ def test_a_shape_is_rendered_in_full_once() -> None:
         fresh = replace(template)
         facts = samples.ordinary(CATALOGUE.messages[key[0]], key[2])
         fresh.render(facts, key[1])
-        fresh.render(replace(facts, customer_name="Somebody Else"), key[1])
+        fresh.render(structs.replace(facts, customer_name="Somebody Else"), key[1])
         assert len(fresh._skeletons) == 1, key
 
 

@@ -108,3 +108,4 @@ def test_what_is_on_record_already_stays_and_the_rest_of_a_turn_is_done(conn: ps
     steps = dict(conn.execute("SELECT step, state FROM reminder WHERE party_id = %s", (sent.party_id,)).fetchall())
     opened = "second_notice" if there in ("the next step", "both") else "third_notice"
     assert steps == {"first_notice": "sent", opened: "planned"}
+    assert conn.execute("SELECT count(*) FROM reminder WHERE planned_for <> due_at").fetchone() == (0,)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from msgspec import structs
 
 from channels.bounces import return_path
 from channels.mime import compose, sender_mailbox
@@ -71,7 +72,7 @@ class Sent:
         self.conn = conn
         self.customer = a_customer(conn, KEYRING)
         self.contact_id = a_contact(conn, self.customer, address=AddressChannel.EMAIL)
-        outbound = replace(
+        outbound = structs.replace(
             an_outbound(Channel.EMAIL), contact_id=self.contact_id, party_id=self.customer.party_id,
             to=self.customer.email,
         )  # fmt: skip
