@@ -92,6 +92,7 @@ class PlannedStep(NamedTuple):
     expires_at: datetime
 
 
+@lru_cache(maxsize=4096)
 def days_past_due(due_on: date, now: datetime, zone: str) -> int:
     """Whole local days since the due date; negative before it."""
     return (_local_date(now, zone) - due_on).days

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import lru_cache
 
 from domain.purpose import Actor
 
@@ -81,11 +82,11 @@ class Lender:
 
     def deadline_on(self, due_dates: Iterable[date], on: date) -> date | None:
         """The next day, not before `on`, that the contract of one of these debts sets."""
-        return _next_day(self.deadline_day, due_dates, on)
+        return _next_day(self.deadline_day, tuple(due_dates), on)
 
     def report_on(self, due_dates: Iterable[date], on: date) -> date | None:
         """The next day, not before `on`, on which one of these debts is reported to a credit bureau."""
-        return _next_day(self.report_day, due_dates, on)
+        return _next_day(self.report_day, tuple(due_dates), on)
 
     def ladder_for(self, product: str | None, balance_minor: int) -> str | None:
         """The first choice that fits, in the file's order; None when the file names none."""
@@ -97,7 +98,8 @@ class Lender:
         return None
 
 
-def _next_day(day: int | None, due_dates: Iterable[date], on: date) -> date | None:
+@lru_cache(maxsize=4096)
+def _next_day(day: int | None, due_dates: tuple[date, ...], on: date) -> date | None:
     if day is None:
         return None
     return min((at for due_on in due_dates if (at := due_on + timedelta(days=day)) >= on), default=None)

@@ -67,7 +67,10 @@ class Keyring:
         self._masters = {key_id: AESGCM(_derived(key, b"duly customer keys")) for key_id, key in master_keys.items()}
         self._inboxes = {key_id: AESGCM(_derived(key, b"duly inbox")) for key_id, key in master_keys.items()}
         self._current = next(iter(master_keys))
-        self._lookup_key = lookup_key
+        self._keyed = {
+            purpose: hashlib.blake2b(key=lookup_key, digest_size=LOOKUP_BYTES, person=purpose)
+            for purpose in (_FOR_ADDRESS, _FOR_ROW)
+        }
 
     def __repr__(self) -> str:
         return f"Keyring({', '.join(self._masters)})"
@@ -144,7 +147,9 @@ class Keyring:
         return _open(self._known(self._masters, master_key_id), wrapped)
 
     def _hash(self, data: bytes, purpose: bytes) -> bytes:
-        return hashlib.blake2b(data, key=self._lookup_key, digest_size=LOOKUP_BYTES, person=purpose).digest()
+        keyed = self._keyed[purpose].copy()
+        keyed.update(data)
+        return keyed.digest()
 
     @staticmethod
     def _known(ciphers: Mapping[str, AESGCM], key_id: str) -> AESGCM:

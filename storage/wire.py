@@ -4,7 +4,7 @@ The driver's own dumpers are Python, value by value; here a value that repeats i
 in one call. Formats: PostgreSQL documentation, COPY (binary), and the `*_send` and `*_recv` functions of each type.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import chain
@@ -58,7 +58,7 @@ def text(value: str | None) -> bytes:
 @lru_cache(maxsize=_KEPT)
 def words(values: tuple[str, ...]) -> bytes:
     """A text[]; only for words that repeat."""
-    return raw(_array(postgres.types["text"].oid, [text(each) for each in values]))
+    return raw(_array(_TEXT_OID, [text(each) for each in values]))
 
 
 def uuid(value: UUID) -> bytes:
@@ -140,6 +140,8 @@ class Moments(_Encoded):
     """A timestamptz[] parameter."""
 
 
+_TEXT_OID: Final = postgres.types["text"].oid
+_UUID_OID: Final = postgres.types["uuid"].oid
 _INT2_OID: Final = postgres.types["int2"].oid
 _INT8_OID: Final = postgres.types["int8"].oid
 _MOMENT_OID: Final = postgres.types["timestamptz"].oid
@@ -154,22 +156,29 @@ def int8_array(values: Sequence[int]) -> Int8s:
 
 
 def moment_array(values: Sequence[datetime | None]) -> Moments:
-    return Moments(_array(_MOMENT_OID, [moment(at) for at in values]))
+    return Moments(_array_of(_MOMENT_OID, moment, values))
 
 
 def text_array(values: Sequence[str | None]) -> Texts:
     """Of words that repeat."""
-    return Texts(_array(postgres.types["text"].oid, [text(each) for each in values]))
+    return Texts(_array_of(_TEXT_OID, text, values))
 
 
 def ref_array(values: Sequence[str | None]) -> Texts:
     """Of texts that do not repeat."""
     encoded = [NULL if value is None else raw(value.encode()) for value in values]
-    return Texts(_array(postgres.types["text"].oid, encoded))
+    return Texts(_array(_TEXT_OID, encoded))
 
 
 def uuid_array(values: Sequence[UUID]) -> Uuids:
-    return Uuids(_array(postgres.types["uuid"].oid, list(map(uuid, values))))
+    return Uuids(_array(_UUID_OID, list(map(uuid, values))))
+
+
+def _array_of(oid: int, encode: Callable[[Any], bytes], values: Sequence[object]) -> bytes:
+    """Encoded one by one, unless they are all the same, as most columns of a wave are."""
+    if values and values.count(values[0]) == len(values):
+        return _array_head(oid, len(values)) + encode(values[0]) * len(values)
+    return _array(oid, list(map(encode, values)))
 
 
 def _array(oid: int, elements: Sequence[bytes]) -> bytes:

@@ -104,7 +104,7 @@ def facts_of(scene: Scene, row: Due, covered: Sequence[Due], locale: str, *, nam
     lender = scene.lender
     owed = [(days_late(each, scene.now), each.balance_minor) for each in covered]
     late = [days for days, _ in owed]
-    due_dates = [each.due_on for each in covered]
+    due_dates = tuple([each.due_on for each in covered])
     today = due_dates[0] + timedelta(late[0])  # on the customer's calendar
     return Facts(  # by position: it is made once for each message
         name,
