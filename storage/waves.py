@@ -111,8 +111,8 @@ def _told(results: Sequence[Result]) -> Sequence[bytes]:
     )
 
 
-def _turn(if_known: LiteralString) -> LiteralString:
-    """The statement of a turn; `if_known` is what to do about a row that is there already."""
+def _turn(if_told: LiteralString, if_open: LiteralString) -> LiteralString:
+    """The statement of a turn: what to do about an event that is there already, and about an account's open step."""
     # Each part sees the tables as they were before the statement; a next step is written after the end of the one
     # before it, whose row it joins. What is the same for all rows is asked once: a call of business_now() for each
     # would cost as much as its insert.
@@ -126,7 +126,7 @@ def _turn(if_known: LiteralString) -> LiteralString:
                v.provider_ref, v.code
         FROM unnest(%s, %s, %s, %s, %s, %s, %s)
              AS v(party_id, contact_id, intended_at, kind, provider, provider_ref, code)
-        {if_known}
+        {if_told}
     ), ended AS (
         UPDATE reminder r SET state = v.state, reason = v.code, ended_at = (SELECT at FROM moment)
         FROM unnest(%s, %s, %s, %s, %s) AS v(party_id, reminder_id, contact_id, state, code)
@@ -143,7 +143,7 @@ def _turn(if_known: LiteralString) -> LiteralString:
         JOIN ended e ON e.party_id = v.party_id AND e.account_id = v.account_id
         JOIN account a ON a.party_id = v.party_id AND a.account_id = v.account_id
         WHERE a.state = 'open' AND a.balance_minor > 0
-        {if_known}
+        {if_open}
     ), lease AS (
         UPDATE batch SET lease_until = clock_timestamp() + %s
         WHERE batch_id = %s AND ended_at IS NULL AND lease_until > clock_timestamp()
@@ -167,10 +167,13 @@ def _turn(if_known: LiteralString) -> LiteralString:
 
 
 #: As it nearly always goes: nothing of it is there yet, and the database need not look before each row.
-_TURN: Final = _turn("")
+_TURN: Final = _turn("", "")
 
-#: Where something may be there: what is, stays.
-_TURN_AGAIN: Final = _turn("ON CONFLICT DO NOTHING")
+#: Where something may be there: what is, stays. A next step is only left out for one that is open.
+_TURN_AGAIN: Final = _turn(
+    "ON CONFLICT DO NOTHING",
+    "ON CONFLICT (party_id, account_id) WHERE state IN ('planned', 'intended') DO NOTHING",
+)
 
 
 def release_unstamped(conn: Conn, batch_id: UUID, contacts: Sequence[tuple[int, UUID, datetime]], *, code: str) -> int:

@@ -109,3 +109,26 @@ def test_what_is_on_record_already_stays_and_the_rest_of_a_turn_is_done(conn: ps
     opened = "second_notice" if there in ("the next step", "both") else "third_notice"
     assert steps == {"first_notice": "sent", opened: "planned"}
     assert conn.execute("SELECT count(*) FROM reminder WHERE planned_for <> due_at").fetchone() == (0,)
+
+
+def test_a_next_step_is_not_lost_without_a_word_when_numbers_begin_anew(conn: psycopg.Connection) -> None:
+    customer = a_customer(conn, KEYRING)
+    contact_id, account_id = a_contact(conn, customer), an_account(conn, customer)
+    first_id = a_reminder(conn, customer, account_id, step="hello")
+    conn.execute("UPDATE reminder SET state = 'sent', ended_at = business_now()")
+    reminder_id = a_reminder(conn, customer, account_id)
+    conn.execute("UPDATE reminder SET state = 'intended', contact_id = %s WHERE state = 'planned'", (contact_id,))
+    conn.execute("SELECT setval('reminder_reminder_id_seq', %s, false)", (first_id,))  # a restore that forgot them
+    following = NewReminder(
+        customer.party_id, account_id, "lantern", "standard", "second_notice", Stage.MIDDLE, Channel.SMS,
+        shard_of(customer.party_id), TUESDAY_MORNING, TUESDAY_MORNING + timedelta(days=3),
+    )  # fmt: skip
+    result = waves.Result(
+        customer.party_id, contact_id, TUESDAY_MORNING, (reminder_id,), EventKind.SENT, ReminderState.SENT, "smtp", "1",
+        None,
+    )  # fmt: skip
+
+    with pytest.raises(psycopg.errors.UniqueViolation):  # each of the two tries takes a number that is taken
+        waves.turn(conn, uuid4(), results=[result], following=[following], wave=(), lease=timedelta(seconds=10))
+
+    assert conn.execute("SELECT state FROM reminder WHERE reminder_id = %s", (reminder_id,)).fetchone() == ("intended",)
