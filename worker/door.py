@@ -20,7 +20,7 @@ from typing import Any, Final
 import structlog
 from celery.signals import worker_shutdown
 from celery.worker.consumer import Consumer
-from kombu.transport import redis
+from kombu.transport import redis, virtual
 
 from config import settings as configuration
 from domain.lane import BadLane, Lane
@@ -232,7 +232,29 @@ def _refusal_or_fault(message: Any, tasks: Collection[str]) -> str | None:
     return refusal(headers, message.content_type, message.content_encoding, message.body, tasks=tasks)
 
 
+class _QoS(redis.QoS):
+    """Counts what is answered as answered, also where the broker could not be told.
+
+    Kombu 5.7 does not, and Celery only logs it: with each such answer a worker could take one message less, until it
+    took none and waited for ever. The broker brings the message back after its visibility timeout.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        try:
+            super().ack(delivery_tag)
+        finally:
+            virtual.QoS.ack(self, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        try:
+            super().reject(delivery_tag, requeue=requeue)
+        finally:
+            virtual.QoS.ack(self, delivery_tag)
+
+
 class _Channel(redis.Channel):
+    QoS = _QoS
+
     def _brpop_read(self, **options: Any) -> Any:
         """What cannot even be read must not end the worker: it is off the list already."""
         self.connection.has_read = False

@@ -32,7 +32,7 @@ from storage.rows import Conn
 from tests.builders import HOUSE, TUESDAY_MORNING, a_live_release
 from tests.chaos.links import Links, Session, Tripwire, Weather
 from tests.chaos.planting import Planted, Wanted, a_mixture, plant
-from tests.chaos.wiretap import MailTap, PostgresTap, SmsTap
+from tests.chaos.wiretap import BrokerTap, MailTap, PostgresTap, SmsTap
 from worker import engines
 from worker.app import QUEUES
 from worker.daemons import EngineFailed
@@ -124,7 +124,7 @@ class Arena:
             for months in range(1, 7):
                 lanes.ensure_partitions(conn, TUESDAY_MORNING + timedelta(days=30 * months))
         self.database = self.links.add("database", PostgresTap)
-        self.broker = self.links.add("broker")
+        self.broker = self.links.add("broker", BrokerTap)
         self.sms = self.links.add("sms", SmsTap)
         self.relay = self.links.add("relay", MailTap)
         self.console = self.links.add("console")
@@ -352,7 +352,7 @@ class Arena:
     def trip(self, place: str, act: Callable[[Session], None], *, times: int = 1) -> Tripwire:
         """Lay a tripwire at a place (tests/chaos/wiretap.py names them)."""
         what = place.partition(".")[0]
-        link = {"sms": self.sms, "email": self.relay}.get(what, self.database)
+        link = {"ack": self.broker, "sms": self.sms, "email": self.relay}.get(what, self.database)
         return link.lay(Tripwire(place, act, times))
 
     def heal(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.chaos.arena import LEASE_SECONDS, SWEEP_SECONDS, Arena
-from tests.chaos.links import FAIR, Link, Weather
+from tests.chaos.links import FAIR, Link, Session, Weather
 from tests.chaos.rounds import Fault, Script, Trial
 
 #: The links by their ends.
@@ -23,6 +23,9 @@ SILENT = Weather(is_silent=True)
 #: Beyond a send's deadline of ten seconds; a worker must not be believed alive for long beyond its lease.
 SHORT_SECONDS = 5.0
 PAST_A_DEADLINE_SECONDS = 12.0
+#: Two workers hold two messages each; and some more.
+ACKNOWLEDGEMENTS = 12
+
 PAST_A_LEASE_SECONDS = float(LEASE_SECONDS + SWEEP_SECONDS + 2)
 
 
@@ -70,6 +73,12 @@ def refused(link: Callable[[Arena], Link]) -> Callable[[Trial], Script]:
     return script
 
 
+def acknowledgements_lost(trial: Trial) -> Script:
+    """Each worker's messages, as many as it may hold at once and more, are never acknowledged: it goes on all the same."""
+    wire = trial.arena.trip("ack.asked", Session.cut, times=ACKNOWLEDGEMENTS)
+    yield lambda: wire.trips == ACKNOWLEDGEMENTS
+
+
 FAULTS = [
     *(Fault("slow link", name, weathered(link, SLOW, SHORT_SECONDS)) for name, link in LINKS.items()),
     *(Fault("thin link", name, weathered(link, THIN, SHORT_SECONDS)) for name, link in LINKS.items()),
@@ -84,5 +93,6 @@ FAULTS = [
     ),
     *(Fault("half-open link, reset", name, half_open_then_reset(link)) for name, link in LINKS.items()),
     *(Fault("link reset", name, reset(link)) for name, link in LINKS.items()),
+    Fault("acknowledgements lost", "worker - broker", acknowledgements_lost),
     *(Fault("link refused", name, refused(link)) for name, link in LINKS.items()),
 ]

@@ -7,7 +7,7 @@ commit       so is the COMMIT of its transaction, or the Sync that commits a sta
 commit_sent  the COMMIT has been passed on, and nothing is known yet
 committed    the server has committed, and the worker has not heard
 
-`sms.asked` and `email.asked` have a whole message in hand, `*.accepted` the provider's yes. `poison.read` has a row in
+`ack.asked` has a worker's acknowledgement in hand, of a message of the broker's. `sms.asked` and `email.asked` have a whole message in hand, `*.accepted` the provider's yes. `poison.read` has a row in
 hand that somebody marked.
 """
 
@@ -161,6 +161,23 @@ def _lengths(rest: bytes) -> list[int]:
         lengths.append(length)
         start += 4 + max(length, 0)
     return lengths
+
+
+class BrokerTap:
+    """One connection to the broker: kombu keeps what is not acknowledged in a sorted set, and takes it out there."""
+
+    ACKNOWLEDGES = re.compile(rb"\r\nZREM\r\n\$\d+\r\n\S*unacked_index\r\n")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def up(self, data: bytes) -> AsyncIterator[bytes]:
+        if self.ACKNOWLEDGES.search(data):
+            await self._session.pass_by("ack.asked")
+        yield data
+
+    async def down(self, data: bytes) -> AsyncIterator[bytes]:
+        yield data
 
 
 class SmsTap:

@@ -7,21 +7,24 @@ import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import pytest
 from celery import Celery
 from hypothesis import given
 from hypothesis import strategies as st
-from kombu import Connection
+from kombu import Connection, Message
 from kombu.compression import compress
 from redis.client import PubSub
 
 from config.settings import Settings, child_environment
 from storage import database, tallies
 from tests.builders import HOUSE, a_live_release
+from tests.chaos.links import Links
 from tests.rehearsal import eventually
 from worker import engines as embedded
 from worker.app import HARD_LIMIT_SECONDS, QUEUES, SOFT_LIMIT_SECONDS
@@ -212,3 +215,26 @@ def test_a_worker_refuses_and_counts_what_is_forged_and_goes_on(
         send(settings, [[LANE], {}, NOTHING_MORE], headers=headers())
         eventually(lambda: not conn.execute("SELECT 1 FROM wake_up").fetchall(), why="the worker still takes turns")
     assert worker.poll() is None
+
+
+def test_an_answer_that_the_broker_never_heard_holds_no_place(broker_url: str, tmp_path: Path) -> None:
+    links = Links(tmp_path)
+    link = links.add("broker")
+    link.target = Path(unquote(urlsplit(broker_url).path))
+    taken: list[Message] = []
+    try:
+        with Connection(f"redis://127.0.0.1:{link.port}/0") as connection:
+            queue = connection.SimpleQueue("sms")
+            queue.consumer.qos(prefetch_count=2)
+            for answer in (Message.ack, Message.reject, Message.ack):
+                queue.put("a wake-up")
+                taken.append(queue.get(timeout=5))
+                links.refuse(link)
+                with pytest.raises(connection.connection_errors):
+                    answer(taken[-1])
+                links.listen(link)
+                with suppress(*connection.connection_errors):  # the one that waited for messages was cut as well
+                    connection.drain_events(timeout=0.1)
+    finally:
+        links.close()
+    assert len({message.delivery_tag for message in taken}) == 3
