@@ -226,23 +226,26 @@ def prove_sent(conn: Conn, contacts: Collection[tuple[int, UUID]]) -> int:
     ).rowcount
 
 
-def prove_uncertain(conn: Conn) -> int:
-    """End as sent the uncertain reminders whose proof was here first; how many.
+def prove_uncertain(conn: Conn, parties: Collection[int] | None = None) -> int:
+    """End as sent the uncertain reminders, of all or of some parties, whose proof was here first; how many.
 
     A receipt may be folded before the worker that waits for the answer gives up, or before the sweep finds it dead.
     Looks three days back (business time): providers report no later.
     """
+    wanted = None if parties is None else sorted(parties)
     return conn.execute(
         """
         UPDATE reminder r SET state = 'sent', reason = NULL
         FROM (SELECT u.party_id, u.reminder_id FROM reminder u
               WHERE u.state = 'uncertain' AND u.ended_at > business_now() - interval '3 days'
+                AND (%s::bigint[] IS NULL OR u.party_id = ANY(%s::bigint[]))
                 AND EXISTS (SELECT 1 FROM contact_event e JOIN contact_event_rank k USING (kind)
                             WHERE e.party_id = u.party_id AND e.contact_id = u.contact_id
                               AND k.rank >= (SELECT rank FROM contact_event_rank WHERE kind = 'sent'))
               ORDER BY u.party_id, u.reminder_id FOR UPDATE OF u SKIP LOCKED) proven
         WHERE r.party_id = proven.party_id AND r.reminder_id = proven.reminder_id AND r.state = 'uncertain'
-        """
+        """,
+        (wanted, wanted),
     ).rowcount
 
 

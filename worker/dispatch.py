@@ -224,6 +224,9 @@ def _turn(
             stamped = turn()
             if not wave:
                 waves.close_batch(conn, batch_id)
+    unsure = {result.party_id for result in results if result.state is ReminderState.UNCERTAIN}
+    if unsure:  # what the provider reported while its answer was awaited found nothing uncertain
+        feedback.prove_uncertain(conn, unsure)
     return stamped
 
 

@@ -74,7 +74,7 @@ def refused(link: Callable[[Arena], Link]) -> Callable[[Trial], Script]:
 
 
 def acknowledgements_lost(trial: Trial) -> Script:
-    """Each worker's messages, as many as it may hold at once and more, are never acknowledged: it goes on all the same."""
+    """More messages than the workers may hold at once are never acknowledged: they go on all the same."""
     wire = trial.arena.trip("ack.asked", Session.cut, times=ACKNOWLEDGEMENTS)
     yield lambda: wire.trips == ACKNOWLEDGEMENTS
 

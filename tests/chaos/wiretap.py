@@ -7,8 +7,8 @@ commit       so is the COMMIT of its transaction, or the Sync that commits a sta
 commit_sent  the COMMIT has been passed on, and nothing is known yet
 committed    the server has committed, and the worker has not heard
 
-`ack.asked` has a worker's acknowledgement in hand, of a message of the broker's. `sms.asked` and `email.asked` have a whole message in hand, `*.accepted` the provider's yes. `poison.read` has a row in
-hand that somebody marked.
+`sms.asked` and `email.asked` have a whole message in hand, `*.accepted` the provider's yes. `ack.asked` has a worker's
+acknowledgement of a message of the broker's in hand, `poison.read` a row that somebody marked.
 """
 
 import re

@@ -1,16 +1,22 @@
 """What the provider can be asked about is asked about; what it knows is proven, what it does not know stays open."""
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
+from channels.base import ProviderEvent
 from domain.channel import Channel
+from domain.contact import EventKind
 from domain.lane import Lane, shard_of
+from storage import inbox
 from storage import uncertain as ledger
 from tests.builders import MadeCustomer, a_customer, a_reminder, an_account
-from tests.rehearsal import Fleet, Sandbox, fleet, sandbox
+from tests.rehearsal import Fleet, Sandbox, eventually, fleet, sandbox
 from worker import dispatch, uncertain
+from worker.arrivals import sealed_event
+from worker.feedback import fold_inbox
 from worker.uncertain import LookedUp
 from worker.wiring import Spine, keyring
 
@@ -76,6 +82,34 @@ def test_not_finding_it_proves_nothing_and_is_shown_to_people(
     assert (shown.asked, shown.ask_at, shown.last_answer) == (3, None, "not found, which proves nothing")
     assert customer.phone not in repr(shown)
     assert sandbox.accepted() == 0, "and it is never sent again"
+
+
+def test_what_the_provider_reports_while_the_wave_is_under_way_is_proof_at_its_end(
+    fleet: Fleet, sandbox: Sandbox, spine: Spine, customer: MadeCustomer
+):
+    slow = next(each for each in crowd(fleet) if shard_of(each.party_id) == shard_of(customer.party_id))
+    sandbox.arm(
+        SMS | {"kind": "drop_after", "address": customer.phone},
+        SMS | {"kind": "stall_after", "address": slow.phone, "seconds": 2},
+    )
+    a_reminder(fleet.conn, slow, an_account(fleet.conn, slow))
+    worker = threading.Thread(target=send, args=(spine, fleet, customer))
+    worker.start()
+    eventually(lambda: sandbox.accepted() == 2, why="both are at the provider")
+    row = fleet.conn.execute("SELECT contact_id FROM contact WHERE party_id = %s", (customer.party_id,)).fetchone()
+    event = ProviderEvent(row[0], customer.party_id, EventKind.DELIVERED, "twilio", "SM1", "first")
+    inbox.store(fleet.conn, [sealed_event(keyring(fleet.settings), event)])
+    fold_inbox(fleet.conn, keyring(fleet.settings))
+    assert state(fleet, customer) == "intended", "its answer is still awaited"
+    worker.join()
+
+    assert state(fleet, customer) == "sent"
+    kinds = fleet.conn.execute("SELECT kind FROM contact_event WHERE party_id = %s ORDER BY 1", (customer.party_id,))
+    assert kinds.fetchall() == [("delivered",), ("uncertain",)]
+
+
+def crowd(fleet: Fleet) -> Iterator[MadeCustomer]:
+    return (a_customer(fleet.conn, keyring(fleet.settings), number, party_id=None) for number in range(20, 400))
 
 
 @pytest.fixture
