@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from bench.rig import Rig
 from config.profiles import load_profile
 from console.house import bundle_of, publish
-from domain.lane import SHARDS
+from domain.lane import NEIGHBOURS, SHARDS
 from storage import lanes
 from storage.rows import Conn
 from worker.intake import import_accounts
@@ -139,7 +139,7 @@ _OWN: dict[str, Mapping[str, LiteralString]] = {
         "customer_id": "n",
         "external_ref": "'SA' || lpad(n::text, 10, '0')",
     },
-    "reminder": {"party_id": "n", "reminder_id": "n", "account_id": "n", "shard": "(n %% {shards})::smallint"},
+    "reminder": {"party_id": "n", "reminder_id": "n", "account_id": "n", "shard": "(n / {neighbours} %% {shards})::smallint"},
 }
 
 
@@ -178,7 +178,7 @@ def _copy(conn: Conn, table: str, own: Mapping[str, LiteralString]) -> Composed:
         )
     ]
     values = [
-        SQL(own[name].format(shards=SHARDS)) if name in own else SQL("t.{}").format(Identifier(name))
+        SQL(own[name].format(shards=SHARDS, neighbours=NEIGHBOURS)) if name in own else SQL("t.{}").format(Identifier(name))
         for name in columns
     ]
     where = SQL("t.state = 'planned' AND ") if table == "reminder" else SQL("")

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from domain.channel import Channel
 
-#: Shards per lender and channel. A power of two, fixed for the life of a database: `shard = party_id % SHARDS`.
+#: Shards per lender and channel, and how many parties in a row share one. Fixed for the life of a database, which keeps
+#: each reminder's shard in its row.
 SHARDS = 16
+NEIGHBOURS = 256
 
 _CHANNELS = frozenset(channel.value for channel in Channel)
 _NAME = re.compile(r"([a-z0-9][a-z0-9-]{0,40}):([a-z]{3,6}):(\d{1,2})")
@@ -38,4 +40,5 @@ class Lane:
 
 
 def shard_of(party_id: int) -> int:
-    return party_id % SHARDS
+    """Neighbours go together: their rows share pages of tables and indexes, and a drain finds several on each."""
+    return party_id // NEIGHBOURS % SHARDS

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 from domain.bundle import Bundle
 from domain.channel import REACHED_BY, Channel
-from domain.lane import SHARDS
+from domain.lane import NEIGHBOURS, SHARDS
 from storage.rows import Conn
 from storage.sealing import Keyring
 from tests.builders import TUESDAY_MORNING, the_bundle
@@ -30,7 +30,7 @@ def a_crowd(conn: Conn, keys: Keyring, lender: str, channel: Channel, count: int
     values = {
         "first": first, "last": first + count - 1, "lender": lender, "name": key.seal(b"Ana Example"), "master": master,
         "wrapped": wrapped, "channel": channel.value, "kind": REACHED_BY[channel].value, "to": key.seal(to.encode()),
-        "country": "TW" if REACHED_BY[channel] == "phone" else None, "now": TUESDAY_MORNING, "shards": SHARDS,
+        "country": "TW" if REACHED_BY[channel] == "phone" else None, "now": TUESDAY_MORNING, "shards": SHARDS, "neighbours": NEIGHBOURS,
         "long_ago": TUESDAY_MORNING - timedelta(days=400), "due_on": date(2026, 3, 2),
         "zones": ["Asia/Taipei"] if REACHED_BY[channel] == "phone" else [],
     }  # fmt: skip
@@ -72,7 +72,7 @@ _STATEMENTS = (
     """
     INSERT INTO reminder (party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for, due_at,
                           expires_at)
-    SELECT party_id, account_id, lender_id, 'standard', 'first_notice', 'initial', %(channel)s, party_id %% %(shards)s,
+    SELECT party_id, account_id, lender_id, 'standard', 'first_notice', 'initial', %(channel)s, party_id / %(neighbours)s %% %(shards)s,
            %(now)s, %(now)s, %(now)s + interval '3 days'
     FROM account WHERE party_id BETWEEN %(first)s AND %(last)s
     """,

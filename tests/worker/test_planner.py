@@ -42,9 +42,9 @@ def test_a_reminder_is_due_when_it_was_planned_for_in_its_partys_shard() -> None
     planned = first_step(LADDER, OWED, now=at(1))
     assert planned is not None
 
-    row = reminder_for(planned, party_id=35, account_id=7, lender_id="lantern", ladder="standard", reachable={EMAIL})
+    row = reminder_for(planned, party_id=3_535, account_id=7, lender_id="lantern", ladder="standard", reachable={EMAIL})
 
-    assert (row.step, row.stage, row.channel, row.shard) == ("first_notice", "initial", Channel.EMAIL, 35 % 16)
+    assert (row.step, row.stage, row.channel, row.shard) == ("first_notice", "initial", Channel.EMAIL, 13)
     assert row.due_at == at(1, 10, 30)
     assert row.expires_at == at(4, 10, 30)
 

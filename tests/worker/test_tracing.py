@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from config.settings import Settings
 from domain.channel import Channel
-from domain.lane import Lane
+from domain.lane import Lane, shard_of
 from tests.builders import HOUSE, a_customer, a_reminder, an_account
 from tests.rehearsal import Fleet, fleet, sandbox
 from worker import dispatch
@@ -119,7 +119,7 @@ def test_a_batch_that_fails_is_a_span_with_the_error_s_kind(fleet: Fleet, collec
     SPANS.begin(Settings(otel_exporter_otlp_endpoint=collector.url))
     spine = fleet.spine()
 
-    dispatch.drain(spine, Lane("lantern", Channel.SMS, person.party_id % 16))
+    dispatch.drain(spine, Lane("lantern", Channel.SMS, shard_of(person.party_id)))
     spine.close()
     SPANS.end()
 
