@@ -26,8 +26,8 @@ WINDOW = timedelta(minutes=1)
 FEWEST_ANSWERS = 10
 TOO_MANY = 0.5
 
-#: How long it stays open; doubles with each try that fails.
-FIRST_COOL_DOWN = timedelta(seconds=30)
+#: How long it stays open; doubles with each try that fails. A short outage is over within ten seconds of its end.
+FIRST_COOL_DOWN = timedelta(seconds=5)
 LONGEST_COOL_DOWN = timedelta(minutes=10)
 
 #: Closed for this long, it has recovered: the next cool-down is a short one again.

@@ -98,7 +98,7 @@ def test_all_workers_stop_together_and_one_of_them_tries(conn: Conn, database_ur
 
         assert room(conn, one) == room(elsewhere, other) == 0
 
-        pass_time(conn, seconds=31)
+        pass_time(conn, seconds=6)
         assert room(conn, one) == 2 * PROBES
         assert room(elsewhere, other) == 0, "the other does not try what is being tried"
 
