@@ -139,7 +139,12 @@ _OWN: dict[str, Mapping[str, LiteralString]] = {
         "customer_id": "n",
         "external_ref": "'SA' || lpad(n::text, 10, '0')",
     },
-    "reminder": {"party_id": "n", "reminder_id": "n", "account_id": "n", "shard": "(n / {neighbours} %% {shards})::smallint"},
+    "reminder": {
+        "party_id": "n",
+        "reminder_id": "n",
+        "account_id": "n",
+        "shard": "(n / {neighbours} %% {shards})::smallint",
+    },
 }
 
 
@@ -177,9 +182,9 @@ def _copy(conn: Conn, table: str, own: Mapping[str, LiteralString]) -> Composed:
             (table,),
         )
     ]
+    sharing = {"shards": SHARDS, "neighbours": NEIGHBOURS}
     values = [
-        SQL(own[name].format(shards=SHARDS, neighbours=NEIGHBOURS)) if name in own else SQL("t.{}").format(Identifier(name))
-        for name in columns
+        SQL(own[name].format(**sharing)) if name in own else SQL("t.{}").format(Identifier(name)) for name in columns
     ]
     where = SQL("t.state = 'planned' AND ") if table == "reminder" else SQL("")
     return SQL(

@@ -8,7 +8,7 @@ from domain.channel import Channel
 #: Shards per lender and channel, and how many parties in a row share one. Fixed for the life of a database, which keeps
 #: each reminder's shard in its row.
 SHARDS = 16
-NEIGHBOURS = 256
+NEIGHBOURS = 1024
 
 _CHANNELS = frozenset(channel.value for channel in Channel)
 _NAME = re.compile(r"([a-z0-9][a-z0-9-]{0,40}):([a-z]{3,6}):(\d{1,2})")

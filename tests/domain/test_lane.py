@@ -5,12 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.channel import Channel
-from domain.lane import SHARDS, BadLane, Lane
+from domain.lane import NEIGHBOURS, SHARDS, BadLane, Lane, shard_of
 
 
 @given(st.from_regex(r"[a-z0-9][a-z0-9-]{0,40}", fullmatch=True), st.sampled_from(Channel), st.integers(0, SHARDS - 1))
 def test_a_lane_survives_the_broker(lender: str, channel: Channel, shard: int):
     assert Lane.parse(str(Lane(lender, channel, shard))) == Lane(lender, channel, shard)
+
+
+@given(st.integers(1, 2**40))
+def test_neighbours_share_a_shard_and_all_shards_are_used(party_id: int):
+    block = party_id // NEIGHBOURS
+
+    assert shard_of(party_id) == shard_of(block * NEIGHBOURS) == shard_of((block + 1) * NEIGHBOURS - 1)
+    assert {shard_of((block + each) * NEIGHBOURS) for each in range(SHARDS)} == set(range(SHARDS))
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ def a_crowd(conn: Conn, keys: Keyring, lender: str, channel: Channel, count: int
     values = {
         "first": first, "last": first + count - 1, "lender": lender, "name": key.seal(b"Ana Example"), "master": master,
         "wrapped": wrapped, "channel": channel.value, "kind": REACHED_BY[channel].value, "to": key.seal(to.encode()),
-        "country": "TW" if REACHED_BY[channel] == "phone" else None, "now": TUESDAY_MORNING, "shards": SHARDS, "neighbours": NEIGHBOURS,
+        "country": "TW" if REACHED_BY[channel] == "phone" else None, "now": TUESDAY_MORNING,
+        "shards": SHARDS, "neighbours": NEIGHBOURS,
         "long_ago": TUESDAY_MORNING - timedelta(days=400), "due_on": date(2026, 3, 2),
         "zones": ["Asia/Taipei"] if REACHED_BY[channel] == "phone" else [],
     }  # fmt: skip
@@ -72,7 +73,8 @@ _STATEMENTS = (
     """
     INSERT INTO reminder (party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for, due_at,
                           expires_at)
-    SELECT party_id, account_id, lender_id, 'standard', 'first_notice', 'initial', %(channel)s, party_id / %(neighbours)s %% %(shards)s,
+    SELECT party_id, account_id, lender_id, 'standard', 'first_notice', 'initial', %(channel)s,
+           party_id / %(neighbours)s %% %(shards)s,
            %(now)s, %(now)s, %(now)s + interval '3 days'
     FROM account WHERE party_id BETWEEN %(first)s AND %(last)s
     """,

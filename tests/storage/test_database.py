@@ -16,6 +16,7 @@ from alembic import command
 from psycopg.conninfo import conninfo_to_dict
 
 from config.settings import Settings
+from domain.lane import shard_of
 from storage import database, schema
 from storage.database import DatabaseDown
 from storage.schema import NewerSchema, SchemaMissing
@@ -160,6 +161,32 @@ def test_a_migration_that_fails_leaves_nothing_behind(empty_database_url: str) -
     with database.connect(empty_database_url) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
     assert tables == [("contact_event",)]
+
+
+def test_what_is_still_to_go_moves_to_the_shard_of_its_neighbours(empty_database_url: str) -> None:
+    parties = [1, 1023, 1024, 16_383, 16_384, 5_000_000]
+    with schema._alembic(empty_database_url) as (config, migrating):
+        command.upgrade(config, "0009")
+        migrating.commit()
+    with database.connect(empty_database_url) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.cursor().executemany(
+            """
+            INSERT INTO reminder (party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for,
+                                  due_at, expires_at, state, ended_at)
+            VALUES (%s, 1, 'lantern', 'standard', 's', 'initial', 'sms', %s, now(), now(), now(), %s,
+                    CASE WHEN %s = 'sent' THEN now() END)
+            """,
+            [(party, party % 16, state, state) for party in parties for state in ("planned", "sent")],
+        )
+
+    schema.migrate(empty_database_url)
+
+    with database.connect(empty_database_url) as connection:
+        found = dict(connection.execute("SELECT party_id, shard FROM reminder WHERE state = 'planned'").fetchall())
+        assert found == {party: shard_of(party) for party in parties}
+        old = dict(connection.execute("SELECT party_id, shard FROM reminder WHERE state = 'sent'").fetchall())
+        assert old == {party: party % 16 for party in parties}
 
 
 def test_links_of_contacts_to_debts_come_over_into_the_contacts(empty_database_url: str) -> None:

@@ -44,7 +44,7 @@ def test_a_reminder_is_due_when_it_was_planned_for_in_its_partys_shard() -> None
 
     row = reminder_for(planned, party_id=3_535, account_id=7, lender_id="lantern", ladder="standard", reachable={EMAIL})
 
-    assert (row.step, row.stage, row.channel, row.shard) == ("first_notice", "initial", Channel.EMAIL, 13)
+    assert (row.step, row.stage, row.channel, row.shard) == ("first_notice", "initial", Channel.EMAIL, 3)
     assert row.due_at == at(1, 10, 30)
     assert row.expires_at == at(4, 10, 30)
 
