@@ -56,6 +56,10 @@ GAUGES: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     "duly_suspect_parties": ((), "Parties in whose batches processes died."),
     "duly_release_live": (("release",), "1, with the first digits of the live release."),
     "duly_partitions_ahead_seconds": ((), "Until the last partition of the ledger ends."),
+    "duly_ledger_overdue_seconds": (
+        (),
+        "How long the oldest month should be gone by DULY_KEEP_LEDGER_DAYS; missing where all is kept.",
+    ),
     "duly_jobs_late_seconds": ((), "How long the latest nightly job has been due."),
     "duly_processes": (("role", "release"), "Processes heard of within the minute, by the release they work with."),
     "duly_process_resident_memory_bytes": (("role",), "Memory of the largest of these processes."),
@@ -213,10 +217,19 @@ def gauges(pulse: Pulse) -> Iterator[Sample]:
         yield "duly_release_live", (stands.release_hash[:12],), 1.0
     if stands.partitions_until is not None:
         yield "duly_partitions_ahead_seconds", (), (stands.partitions_until - stands.business_now).total_seconds()
+    yield "duly_ledger_overdue_seconds", (), _ledger_overdue(pulse)
     yield "duly_jobs_late_seconds", (), _seconds(stands.jobs_late)
     yield from _processes(pulse)
     yield from _database(pulse)
     yield from _broker(pulse.broker)
+
+
+def _ledger_overdue(pulse: Pulse) -> float | None:
+    """Seconds since the oldest month lies wholly before the days to keep; whatever still holds it."""
+    ends, days = pulse.standing.first_month_ends, pulse.keep_days
+    if ends is None or days is None:
+        return None
+    return max(0.0, (pulse.standing.business_now - timedelta(days=days) - ends).total_seconds())
 
 
 def _processes(pulse: Pulse) -> Iterator[Sample]:

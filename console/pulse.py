@@ -30,6 +30,7 @@ class Pulse:
     processes: tuple[Process, ...]
     totals: Mapping[str, float]
     recent: Mapping[str, float]
+    keep_days: int | None = None
     keeping: Keeping | None = None  # only where somebody looks: it reads the packs
 
     @property
@@ -76,6 +77,7 @@ def take_pulse(conn: Conn, settings: Settings, broker_url: str) -> Pulse:
         processes=tuple(tallies.processes(conn)),
         totals=tallies.totals(conn),
         recent=tallies.recently(conn, silent_for=SILENT_FOR),
+        keep_days=settings.keep_ledger_days,
     )
 
 

@@ -71,6 +71,7 @@ class Standing(NamedTuple):
     call_tasks: list[Counted]
     breakers: list[Breaker]
     partitions_until: datetime | None
+    first_month_ends: datetime | None
     jobs_late: timedelta | None
 
 
@@ -123,6 +124,9 @@ _HEAD: LiteralString = """
            (SELECT (to_date(max(right(c.relname, 7)), 'YYYY_MM') + interval '1 month') AT TIME ZONE 'UTC'
             FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
             WHERE i.inhparent = 'contact'::regclass AND c.relname ~ '_[0-9]{4}_[0-9]{2}$') AS partitions_until,
+           (SELECT (to_date(min(right(c.relname, 7)), 'YYYY_MM') + interval '1 month') AT TIME ZONE 'UTC'
+            FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+            WHERE i.inhparent = 'contact'::regclass AND c.relname ~ '_[0-9]{4}_[0-9]{2}$') AS first_month_ends,
            (SELECT business_now() - min(due_at) FROM nightly_job WHERE due_at <= business_now()) AS jobs_late
 """
 

@@ -118,6 +118,7 @@ SAME: dict[str, float] = {
     "DulyInboxGrows": alarms.INBOX_AMBER.total_seconds(),
     "DulyPartitionsEnd": alarms.PARTITIONS_RED.total_seconds(),
     "DulyPartitionsLate": alarms.PARTITIONS_AMBER.total_seconds(),
+    "DulyLedgerKept": alarms.MONTHS_AMBER.total_seconds(),
     "DulyJobsLate": alarms.JOBS_AMBER.total_seconds(),
     "DulyProviderRefuses": 1 - alarms.ACCEPTED_RED,
     "DulyProviderFalters": round(1 - alarms.ACCEPTED_AMBER, 6),

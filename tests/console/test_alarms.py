@@ -1,12 +1,15 @@
 """Alarms: nothing when all is well, each red or amber thing named with what to do, the worst first."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from console.alarms import Alarm, Colour, alarms
+from console.alarms import MONTHS_AMBER, Alarm, Colour, alarms
+from console.exposition import gauges
 from console.pulse import Pulse
 from policy.keeping import Bounds
 from storage.retention import Need
@@ -24,7 +27,7 @@ STANDING = Standing(
     business_now=NOW, stepped_at=None, release_hash=LIVE, paused=[], lanes=[], planned=0, open_batches=0,
     oldest_lease=None, overdue_leases=0, overdue_for=None, uncertain=0, uncertain_today=0, inbox_waiting=0,
     inbox_waits=None, inbox_early=0, suspects=0, call_tasks=[], breakers=[],
-    partitions_until=NOW + timedelta(days=90), jobs_late=None,
+    partitions_until=NOW + timedelta(days=90), first_month_ends=NOW, jobs_late=None,
 )  # fmt: skip
 DATABASE = Database(
     version="18", schema="0001", is_standby=False, connections=9, max_connections=100, waiting_for_locks=0,
@@ -167,3 +170,19 @@ def test_the_worst_comes_first_and_everything_says_what_to_do() -> None:
     assert [alarm.colour for alarm in found] == sorted((a.colour for a in found), key=lambda c: c is not Colour.RED)
     assert len(found) == 4
     assert all(alarm.seen and alarm.remedy for alarm in found)
+
+
+@given(
+    st.dates(date(2020, 1, 1), date(2030, 12, 1)), st.integers(93, 4000),
+    st.timedeltas(timedelta(days=-40), timedelta(days=40)),
+)  # fmt: skip
+def test_status_and_metrics_agree_on_a_month_that_should_be_gone(day: date, days: int, beside: timedelta) -> None:
+    first = day.replace(day=1)
+    ends = datetime.combine((first + timedelta(days=31)).replace(day=1), time(), UTC)
+    now = ends + timedelta(days=days) + MONTHS_AMBER + beside
+    pulse = replace(WELL, keep_days=days, standing=STANDING._replace(business_now=now, first_month_ends=ends))
+
+    overdue = {name: value for name, _, value in gauges(pulse)}["duly_ledger_overdue_seconds"]
+
+    assert overdue is not None
+    assert (overdue >= MONTHS_AMBER.total_seconds()) == Keeping(days, first, NO_BOUNDS).is_late(now - MONTHS_AMBER)

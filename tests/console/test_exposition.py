@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from config.settings import Settings
 from console.exposition import GAUGES, Exposition, render
+from storage import lanes, retention
 from tests.builders import MadeCustomer, a_customer, a_reminder, an_account
 from tests.console.caller import Caller, serving
 from tests.rehearsal import Fleet, fleet, sandbox
@@ -116,6 +118,19 @@ def test_without_the_database_one_number_says_so(tmp_path) -> None:
     exposition = Exposition(Settings(home=tmp_path), "postgresql://nobody@127.0.0.1:9/none", NOBODY)
 
     assert series(exposition.text().decode())["duly_up", frozenset()] == 0
+
+
+def test_a_month_that_should_be_gone_is_told_where_months_go(fleet: Fleet) -> None:
+    first = retention.first_month(fleet.conn)
+    assert first is not None
+    ends = datetime.combine((first + timedelta(days=31)).replace(day=1), time(), UTC)
+    lanes.step_clock(fleet.conn, ends + timedelta(days=100, seconds=7))
+    forgetful = fleet.settings.model_copy(update={"keep_ledger_days": 93})
+
+    told = Exposition(forgetful, fleet.database_url, NOBODY).text().decode()
+
+    assert series(told)["duly_ledger_overdue_seconds", frozenset()] == pytest.approx(7 * 86_400 + 7, abs=60)
+    assert "duly_ledger_overdue_seconds" not in scraped(fleet)
 
 
 @given(st.lists(st.floats(0, 100_000), max_size=40))
