@@ -26,7 +26,7 @@ WINDOW = timedelta(minutes=1)
 FEWEST_ANSWERS = 10
 TOO_MANY = 0.5
 
-#: How long it stays open; doubles with each try that fails. A short outage is over within ten seconds of its end.
+#: How long it stays open; doubles with each try that fails. One of a few seconds is over soon after its end.
 FIRST_COOL_DOWN = timedelta(seconds=5)
 LONGEST_COOL_DOWN = timedelta(minutes=10)
 
