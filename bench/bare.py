@@ -186,9 +186,9 @@ def _later(fields: Fields, name: str, now: datetime) -> bytes:
 # ------------------------------------------------------------------------------------------------------------- the SQL
 
 _LOCK: LiteralString = """
-    SELECT p.party_id, p.stop_epoch FROM party p WHERE p.party_id IN (
+    SELECT p.party_id, p.stop_epoch FROM party p WHERE p.party_id = ANY (ARRAY(
         SELECT r.party_id FROM reminder r WHERE r.state = 'planned' AND r.lender_id = 'bench' AND r.channel = 'null'
-          AND r.shard = %s AND r.due_at <= %s ORDER BY r.due_at LIMIT %s)
+          AND r.shard = %s AND r.due_at <= %s ORDER BY r.due_at LIMIT %s))
     ORDER BY p.party_id FOR NO KEY UPDATE SKIP LOCKED
 """
 

@@ -178,13 +178,13 @@ def lock_parties(conn: Conn, lane: Lane, *, now: datetime, limit: int) -> dict[i
     rows = conn.execute(
         """
         SELECT p.party_id, p.stop_epoch FROM party p
-        WHERE p.party_id IN (
+        WHERE p.party_id = ANY (ARRAY(
             SELECT due.party_id FROM unnest(%b::smallint[]) AS s(shard), LATERAL (
                 SELECT r.party_id FROM reminder r
                 WHERE r.state = 'planned' AND r.lender_id = %s AND r.channel = %s AND r.shard = s.shard
                   AND r.due_at <= %s
                 ORDER BY r.due_at LIMIT %s) due
-            LIMIT %s)
+            LIMIT %s))
         ORDER BY p.party_id
         FOR NO KEY UPDATE SKIP LOCKED
         """,
