@@ -1,7 +1,7 @@
 """A ladder: the ordered steps of a treatment, and the arithmetic that finds the next one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -57,6 +57,10 @@ class Ladder:
     id: str
     steps: tuple[Step, ...]
     human_after_day: int
+    _positions: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_positions", {step.id: position for position, step in enumerate(self.steps)})
 
     def bounds(self, currency: str) -> tuple[int, ...]:
         """The balances at which another choice of steps begins, ascending: between two of them all debts walk alike."""
@@ -64,10 +68,7 @@ class Ladder:
         return tuple(sorted({limit for limit in limits if limit is not None}))
 
     def index(self, step_id: str) -> int | None:
-        for position, step in enumerate(self.steps):
-            if step.id == step_id:
-                return position
-        return None
+        return self._positions.get(step_id)
 
 
 class Owed(NamedTuple):
