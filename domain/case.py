@@ -1,6 +1,5 @@
 """Everything the judge may look at, as values. What is not here cannot enter a decision."""
 
-from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
@@ -49,30 +48,40 @@ class PastContact(NamedTuple):
 class History(Sequence[PastContact]):
     """The past of one party, oldest first, of which only the instants are known until somebody asks for an entry.
 
-    Most questions are answered by the instants alone, and to make ten entries costs more than to answer.
+    Most questions are answered by one or two of the instants, and to make ten entries costs more than to answer.
     """
 
-    __slots__ = ("_entries", "_later", "_read", "times")
+    __slots__ = ("_entries", "_instants", "_later", "_read", "_when")
 
-    def __init__(self, times: list[datetime], read: Callable[[], list[PastContact]]) -> None:
-        """`times` ascend; `read` gives an entry for each."""
-        self.times = times
+    def __init__(
+        self, instants: Sequence[int], when: Callable[[int], datetime], read: Callable[[], list[PastContact]]
+    ) -> None:
+        """`instants` ascend and are read by `when`; `read` gives an entry for each."""
+        self._instants = instants
+        self._when = when
         self._read = read
         self._entries: list[PastContact] | None = None
-        self._later: list[PastContact] = []
+        self._later: list[tuple[datetime, Callable[[], PastContact]]] = []
 
-    def append(self, entry: PastContact) -> None:
-        """Add what has just been decided."""
-        insort(self.times, entry.at)
-        self._later.append(entry)
+    def append(self, at: datetime, entry: Callable[[], PastContact]) -> None:
+        """Add what has just been decided; it is made when somebody asks for it."""
+        self._later.append((at, entry))
+
+    def latest(self, number: int) -> datetime | None:
+        """When the contact was that is so many from the end, the last being 1; None where there are not so many."""
+        if number > len(self):
+            return None
+        if not self._later:
+            return self._when(self._instants[-number])
+        return sorted([*map(self._when, self._instants), *[at for at, _ in self._later]])[-number]
 
     def _all(self) -> list[PastContact]:
         if self._entries is None:
             self._entries = self._read()
-        return self._entries + self._later if self._later else self._entries
+        return [*self._entries, *[entry() for _, entry in self._later]] if self._later else self._entries
 
     def __len__(self) -> int:
-        return len(self.times)
+        return len(self._instants) + len(self._later)
 
     def __iter__(self) -> Iterator[PastContact]:
         return iter(self._all())

@@ -82,11 +82,11 @@ class Lender:
 
     def deadline_on(self, due_dates: Iterable[date], on: date) -> date | None:
         """The next day, not before `on`, that the contract of one of these debts sets."""
-        return _next_day(self.deadline_day, tuple(due_dates), on)
+        return None if self.deadline_day is None else _next_day(self.deadline_day, tuple(due_dates), on)
 
     def report_on(self, due_dates: Iterable[date], on: date) -> date | None:
         """The next day, not before `on`, on which one of these debts is reported to a credit bureau."""
-        return _next_day(self.report_day, tuple(due_dates), on)
+        return None if self.report_day is None else _next_day(self.report_day, tuple(due_dates), on)
 
     def ladder_for(self, product: str | None, balance_minor: int) -> str | None:
         """The first choice that fits, in the file's order; None when the file names none."""
@@ -99,7 +99,5 @@ class Lender:
 
 
 @lru_cache(maxsize=4096)
-def _next_day(day: int | None, due_dates: tuple[date, ...], on: date) -> date | None:
-    if day is None:
-        return None
+def _next_day(day: int, due_dates: tuple[date, ...], on: date) -> date | None:
     return min((at for due_on in due_dates if (at := due_on + timedelta(days=day)) >= on), default=None)

@@ -191,10 +191,11 @@ def _blocked(case: Case, plan: Plan, at: datetime) -> Iterator[Bar]:
 
 def _counted(case: Case, plan: Plan, stretch: Stretch, at: datetime) -> Iterator[Bar]:
     """Caps, waits and notices, counted over the history."""
-    times = _times(case.history)
+    latest = _latest_of(case.history)
     for tally in stretch.tallies:
         # Without so many entries of its days, whatever they are, it cannot be full: most are not.
-        if len(times) >= tally.limit and times[-tally.limit] >= tally.since:
+        last = latest(tally.limit)
+        if last is not None and last >= tally.since:
             end = _full_until(tally, case, plan)
             if end is not None and end > at:
                 yield Bar(tally.because, end)
@@ -205,9 +206,12 @@ def _counted(case: Case, plan: Plan, stretch: Stretch, at: datetime) -> Iterator
             yield Bar(notice.terms.because, None)
 
 
-def _times(history: Sequence[PastContact]) -> Sequence[datetime]:
-    """Ascending."""
-    return history.times if isinstance(history, History) else sorted(map(_WHEN, history))
+def _latest_of(history: Sequence[PastContact]) -> Callable[[int], datetime | None]:
+    """When the contact was that is so many from the end."""
+    if isinstance(history, History):
+        return history.latest
+    times = sorted(map(_WHEN, history))
+    return lambda number: times[-number] if number <= len(times) else None
 
 
 _WHEN = attrgetter("at")

@@ -78,9 +78,7 @@ def told(rows: Iterable[tuple[int, UUID, str]]) -> Told:
 
 def unpack(party_id: int, packed: bytes, outcomes: Told) -> History:
     """The entries of one party, oldest first."""
-    times = list(map(instant, _instants(packed)))
-    times.sort()
-    return History(times, partial(_entries, party_id, packed, outcomes))
+    return History(sorted(_instants(packed)), instant, partial(_entries, party_id, packed, outcomes))
 
 
 def _instants(packed: bytes) -> Sequence[int]:

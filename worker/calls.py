@@ -39,7 +39,6 @@ from worker.cases import (
     first_reaches,
     lookback,
     planning_zone,
-    standing_consent,
     standing_hold,
 )
 from worker.letters import COPY_REFUSED, KEY_DESTROYED, NO_ADDRESS, our_own
@@ -214,7 +213,7 @@ def _person(conn: Conn, task: CallTask, row: Due, epoch: int, scene: Scene) -> P
         stop_epoch=epoch,
         facts=customer_facts(row, scene.now),
         reaches=first_reaches(each for each in seen.reaches if each.customer_id == task.customer_id),
-        consents=[standing_consent(each) for each in seen.standings if each.customer_id == task.customer_id],
+        standings=[each for each in seen.standings if each.customer_id == task.customer_id],
         holds=[standing_hold(each) for each in seen.stops],
         history=seen.past(task.party_id),
     )

@@ -49,7 +49,7 @@ class Person(Struct, frozen=True, gc=False):
     stop_epoch: int
     facts: CustomerFacts
     reaches: Mapping[AddressChannel, Reach]
-    consents: Sequence[Consent]
+    standings: Sequence[Standing]  # consents, of every channel
     holds: Sequence[Hold]
     history: History
 
@@ -86,7 +86,7 @@ def case_of(
         Attempt(channel, reach.lookup.hex(), _ADDRESS_KIND[reach.kind], purpose, tuple(reach.zones), reach.country),
         person.history,
         person.holds,
-        person.consents,
+        [_consent(row) for row in person.standings if row.channel == channel],
         lender.id,
         row.household,
     )
@@ -174,7 +174,7 @@ def standing_hold(row: Stop) -> Hold:
     return Hold(HoldKind(row.kind), account, row.since, row.ends_at)
 
 
-def standing_consent(row: Standing) -> Consent:
+def _consent(row: Standing) -> Consent:
     return Consent(
         _CHANNEL[row.channel], row.lookup.hex() if row.lookup else None, _PURPOSE[row.purpose], row.given_at,
         row.withdrawn_at,

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import TypeVar
@@ -31,7 +32,6 @@ from worker.cases import (
     customer_facts,
     first_reaches,
     planning_zone,
-    standing_consent,
     standing_hold,
 )
 from worker.letters import NO_ADDRESS, NO_COPY, Choice, Letter, our_own, write_letter
@@ -94,7 +94,7 @@ def decide(
                     stop_epoch=epochs[party_id],
                     facts=customer_facts(due[0], scene.now),
                     reaches=first_reaches(reaches.get((party_id, customer_id), ())),
-                    consents=[standing_consent(row) for row in standings.get((party_id, customer_id), ())],
+                    standings=standings.get((party_id, customer_id), ()),
                     holds=holds,
                     history=history,
                 )
@@ -244,12 +244,15 @@ def _send(
             _bar(scene, person, row, (choice.channel, letter), decisions)
         return
     decisions.letters.append(letter)
-    person.history.append(
-        PastContact(
-            scene.now, choice.channel, _INTENDED, tuple([str(row.account_id) for row, _ in covered]),
-            choice.reach.lookup.hex(), _OUT, _REMINDER, scene.lender.actor, scene.lender.id,
-            person.due.household,
-        )
+    # Not of the person, whose history this is: nobody looks for a ring of values, and it would stay for ever.
+    person.history.append(scene.now, partial(_past_contact, scene, covered, choice))
+
+
+def _past_contact(scene: Scene, covered: Sequence[tuple[Due, Step]], choice: Choice) -> PastContact:
+    """What has just been decided, as what is still to be decided about the same party counts it."""
+    return PastContact(
+        scene.now, choice.channel, _INTENDED, tuple([str(row.account_id) for row, _ in covered]),
+        choice.reach.lookup.hex(), _OUT, _REMINDER, scene.lender.actor, scene.lender.id, covered[0][0].household,
     )  # fmt: skip
 
 

@@ -1,11 +1,13 @@
 """What becomes of due reminders, from the lock to the provider's own count, in one worker."""
 
+import gc
 import threading
 from collections import Counter
 from datetime import date, timedelta
 
 import pytest
 
+from domain.case import History
 from domain.channel import AddressChannel, Channel
 from domain.lane import Lane, shard_of
 from storage import lanes
@@ -46,6 +48,21 @@ def test_a_due_reminder_is_sent_once_and_the_next_step_is_planned(fleet: Fleet, 
 
     assert sandbox.recipients() == [customer.phone]
     assert states(fleet, customer) == [("first_notice", "sent", None), ("gentle_follow_up", "planned", None)]
+
+
+def test_nobody_stays_in_memory_when_their_batch_is_over(fleet: Fleet, sandbox: Sandbox, customer):
+    a_reminder(fleet.conn, customer, an_account(fleet.conn, customer))
+    before = in_memory(History)
+
+    drain(fleet, lane_of(customer))
+
+    assert sandbox.accepted() == 1
+    assert in_memory(History) == before, "a ring of values that nobody looks for"
+
+
+def in_memory(kind: type) -> int:
+    gc.collect()
+    return sum(type(each) is kind for each in gc.get_objects())
 
 
 def test_two_debts_due_together_make_one_message_in_the_gentler_words(fleet: Fleet, sandbox: Sandbox, customer):

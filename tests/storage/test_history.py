@@ -69,7 +69,9 @@ def test_what_was_written_comes_back_folded_and_in_order(connection: Connection,
 
     assert sorted(past, key=str) == sorted(expected, key=str)
     assert [each.at for each in past] == [each.at for each in expected]
-    assert history.unpack(7, packed.get(7, b""), {}).times == [each.at for each in expected]
+    unread = history.unpack(7, packed.get(7, b""), {})
+    assert [unread.latest(number) for number in range(len(unread), 0, -1)] == [each.at for each in expected]
+    assert unread.latest(len(unread) + 1) is None
 
 
 def test_older_contacts_are_left_out(connection: Connection) -> None:
@@ -87,9 +89,9 @@ def test_entries_are_read_when_asked_for_and_what_is_added_comes_after_them(conn
     packed = connection.execute(history.READ, ([7], NOW - timedelta(days=9))).fetchall()[0][1]
 
     past = history.unpack(7, packed, {})
-    past.append(earlier)
+    past.append(earlier.at, lambda: earlier)
 
-    assert past.times == [earlier.at, earlier.at, later.at]
+    assert [past.latest(number) for number in (1, 2, 3, 4)] == [later.at, earlier.at, earlier.at, None]
     assert (len(past), list(past), past[-1]) == (3, [earlier, later, earlier], earlier)
 
 
