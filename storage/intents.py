@@ -243,25 +243,15 @@ def plan(conn: Conn, rows: Sequence[NewReminder]) -> int:
         ON CONFLICT (party_id, account_id) WHERE state IN ('planned', 'intended') DO NOTHING
         """,
         (
-            *columns_of(rows),
+            wire.int8_array([r.party_id for r in rows]),
+            wire.int8_array([r.account_id for r in rows]),
+            wire.text_array([r.step for r in rows]),
+            wire.text_array([r.stage for r in rows]),
+            wire.text_array([r.channel for r in rows]),
+            wire.moment_array([r.due_at for r in rows]),
+            wire.moment_array([r.expires_at for r in rows]),
             wire.text_array([r.lender_id for r in rows]),
             wire.text_array([r.ladder for r in rows]),
             wire.int2_array([r.shard for r in rows]),
         ),
     ).rowcount
-
-
-def columns_of(rows: Sequence[NewReminder]) -> Sequence[bytes]:
-    """What next steps do not share with the step before, a parameter for each column.
-
-    Account, step, stage, channel, when it is due, when it expires; a step is planned for when it is due.
-    """
-    return (
-        wire.int8_array([r.party_id for r in rows]),
-        wire.int8_array([r.account_id for r in rows]),
-        wire.text_array([r.step for r in rows]),
-        wire.text_array([r.stage for r in rows]),
-        wire.text_array([r.channel for r in rows]),
-        wire.moment_array([r.due_at for r in rows]),
-        wire.moment_array([r.expires_at for r in rows]),
-    )

@@ -1,7 +1,8 @@
 """Stamp a wave just before its first byte, and record what became of it.
 
 `coalesce(r.state)` keeps these updates on the primary key. Statistics are taken when hardly any row is `intended`, so
-the planner would walk the partial index of all that are for each row of the wave (measured: 50 ms instead of 1).
+the planner would walk the partial index of all that are for each row of the wave (measured: 50 ms instead of 1). The
+same of a batch's end: each renewal of its lease leaves a dead entry in the index of the open ones.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,6 @@ from psycopg.pq import TransactionStatus
 from domain.contact import EventKind
 from domain.reminder import NewReminder, ReminderState
 from storage import wire
-from storage.intents import columns_of
 from storage.rows import Conn, transpose
 
 
@@ -58,34 +58,16 @@ def turn(
 ) -> set[UUID] | None:
     """Record the wave before and stamp the next just before its first byte, in one statement.
 
-    The contacts that may go, or None when the lease is lost: what is recorded is recorded all the same. `following` are
-    the next steps of the accounts whose reminders end here; an account with an open step, or that owes nothing, keeps
-    its peace. `again`: this worker asked before, and cannot know whether that was committed; it has sent nothing of the
-    wave. Safe to repeat, and safe when a sweep already called them uncertain: what is known now wins, and one that was
-    refused for good or for now has failed, since its account has gone on (`go_back`).
+    The contacts that may not go any more, mostly none, or None when the lease is lost: what is recorded is recorded all
+    the same. `following` are the next steps of the accounts whose reminders end here; an account with an open step, or
+    that owes nothing, keeps its peace. `again`: this worker asked before, and cannot know whether that was committed;
+    it has sent nothing of the wave. Safe to repeat, and safe when a sweep already called them uncertain: what is known
+    now wins, and one that was refused for good or for now has failed, since its account has gone on (`go_back`).
 
     The lease is renewed by the database's clock, and each contact is asked whether it still stands, whether anything is
     paused, whether its window has closed, and whether the party's stop epoch is what was judged.
     """
-    planned = ReminderState.PLANNED
-    ended = [(r, reminder) for r in results if r.state is not planned for reminder in r.reminder_ids]
-    parameters = (
-        *_told(results),
-        wire.int8_array([r.party_id for r, _ in ended]),
-        wire.int8_array([reminder for _, reminder in ended]),
-        wire.uuid_array([r.contact_id for r, _ in ended]),
-        wire.text_array([r.state for r, _ in ended]),
-        wire.text_array([r.code for r, _ in ended]),
-        *columns_of(following),
-        lease,
-        batch_id,
-        wire.int8_array([asked.party_id for asked in wave]),
-        wire.int8_array([asked.reminder_id for asked in wave]),
-        wire.uuid_array([asked.contact_id for asked in wave]),
-        wire.moment_array([asked.window_ends for asked in wave]),
-        again,
-        len(wave),
-    )
+    parameters = (*_told(results), *_ended(results), *_following(following), lease, batch_id, *_asked(wave, again))
     row = None
     if not again and conn.info.transaction_status is TransactionStatus.IDLE:
         with suppress(UniqueViolation):  # nothing of the statement stands: it is done again, with a look before each
@@ -96,19 +78,48 @@ def turn(
     has_lease, some = row
     if not has_lease:
         return None
-    return {asked.contact_id for asked in wave} if some is None else set(some)
+    return set() if some is None else {asked.contact_id for asked in wave}.difference(some)
 
 
-def _told(results: Sequence[Result]) -> Sequence[bytes]:
-    return (
-        wire.int8_array([r.party_id for r in results]),
-        wire.uuid_array([r.contact_id for r in results]),
-        wire.moment_array([r.intended_at for r in results]),
-        wire.text_array([r.kind for r in results]),
-        wire.text_array([r.provider for r in results]),
-        wire.ref_array([r.provider_ref for r in results]),
-        wire.text_array([r.code for r in results]),
-    )
+def _told(results: Sequence[Result]) -> Sequence[object]:
+    at, ats = wire.moment_column([r.intended_at for r in results])
+    kind, kinds = wire.text_column([r.kind for r in results])
+    provider, providers = wire.text_column([r.provider for r in results])
+    code, codes = wire.text_column([r.code for r in results])
+    parties = wire.int8_array([r.party_id for r in results])
+    contacts = wire.uuid_array([r.contact_id for r in results])
+    refs = wire.ref_array([r.provider_ref for r in results])
+    return at, kind, provider, code, parties, contacts, refs, ats, kinds, providers, codes
+
+
+def _ended(results: Sequence[Result]) -> Sequence[object]:
+    planned = ReminderState.PLANNED
+    ended = [(r, reminder) for r in results if r.state is not planned for reminder in r.reminder_ids]
+    state, states = wire.text_column([r.state for r, _ in ended])
+    code, codes = wire.text_column([r.code for r, _ in ended])
+    parties = wire.int8_array([r.party_id for r, _ in ended])
+    reminders = wire.int8_array([reminder for _, reminder in ended])
+    contacts = wire.uuid_array([r.contact_id for r, _ in ended])
+    return state, code, parties, reminders, contacts, states, codes
+
+
+def _following(rows: Sequence[NewReminder]) -> Sequence[object]:
+    step, steps = wire.text_column([r.step for r in rows])
+    stage, stages = wire.text_column([r.stage for r in rows])
+    channel, channels = wire.text_column([r.channel for r in rows])
+    due_at, dues = wire.moment_column([r.due_at for r in rows])
+    expires_at, expiries = wire.moment_column([r.expires_at for r in rows])
+    parties = wire.int8_array([r.party_id for r in rows])
+    accounts = wire.int8_array([r.account_id for r in rows])
+    return step, stage, channel, due_at, expires_at, parties, accounts, steps, stages, channels, dues, expiries
+
+
+def _asked(wave: Sequence[Asked], again: bool) -> Sequence[object]:
+    closes, windows = wire.moment_column([asked.window_ends for asked in wave])
+    parties = wire.int8_array([asked.party_id for asked in wave])
+    reminders = wire.int8_array([asked.reminder_id for asked in wave])
+    contacts = wire.uuid_array([asked.contact_id for asked in wave])
+    return closes, parties, reminders, contacts, windows, again, len(wave)
 
 
 def _turn(if_told: LiteralString, if_open: LiteralString) -> LiteralString:
@@ -122,14 +133,15 @@ def _turn(if_told: LiteralString, if_open: LiteralString) -> LiteralString:
     ), told AS (
         INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, provider, provider_ref,
                                    code)
-        SELECT v.party_id, v.contact_id, v.intended_at, v.kind, 'dispatch', (SELECT at FROM moment), v.provider,
-               v.provider_ref, v.code
+        SELECT v.party_id, v.contact_id, coalesce(v.intended_at, %s), coalesce(v.kind, %s), 'dispatch',
+               (SELECT at FROM moment), coalesce(v.provider, %s), v.provider_ref, coalesce(v.code, %s)
         FROM unnest(%s, %s, %s, %s, %s, %s, %s)
-             AS v(party_id, contact_id, intended_at, kind, provider, provider_ref, code)
+             AS v(party_id, contact_id, provider_ref, intended_at, kind, provider, code)
         {if_told}
     ), ended AS (
         UPDATE reminder r SET state = v.state, reason = v.code, ended_at = (SELECT at FROM moment)
-        FROM unnest(%s, %s, %s, %s, %s) AS v(party_id, reminder_id, contact_id, state, code)
+        FROM (SELECT party_id, reminder_id, contact_id, coalesce(state, %s) AS state, coalesce(code, %s) AS code
+              FROM unnest(%s, %s, %s, %s, %s) AS u(party_id, reminder_id, contact_id, state, code)) v
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
           AND (coalesce(r.state) = 'intended' OR coalesce(r.state) = 'uncertain' AND v.state <> 'uncertain')
         RETURNING r.party_id, r.account_id, r.lender_id, r.ladder, r.shard
@@ -138,19 +150,23 @@ def _turn(if_told: LiteralString, if_open: LiteralString) -> LiteralString:
                               expires_at)
         SELECT v.party_id, v.account_id, e.lender_id, e.ladder, v.step, v.stage, v.channel, e.shard, v.due_at, v.due_at,
                v.expires_at
-        FROM unnest(%s, %s, %s, %s, %s, %s, %s)
-             AS v(party_id, account_id, step, stage, channel, due_at, expires_at)
+        FROM (SELECT party_id, account_id, coalesce(step, %s) AS step, coalesce(stage, %s) AS stage,
+                     coalesce(channel, %s) AS channel, coalesce(due_at, %s) AS due_at,
+                     coalesce(expires_at, %s) AS expires_at
+              FROM unnest(%s, %s, %s, %s, %s, %s, %s)
+                   AS u(party_id, account_id, step, stage, channel, due_at, expires_at)) v
         JOIN ended e ON e.party_id = v.party_id AND e.account_id = v.account_id
         JOIN account a ON a.party_id = v.party_id AND a.account_id = v.account_id
         WHERE a.state = 'open' AND a.balance_minor > 0
         {if_open}
     ), lease AS (
         UPDATE batch SET lease_until = clock_timestamp() + %s
-        WHERE batch_id = %s AND ended_at IS NULL AND lease_until > clock_timestamp()
+        WHERE batch_id = %s AND coalesce(ended_at) IS NULL AND lease_until > clock_timestamp()
         RETURNING batch_id
     ), stamped AS (
         UPDATE reminder r SET stamped_at = clock_timestamp()
-        FROM unnest(%s, %s, %s, %s) AS v(party_id, reminder_id, contact_id, window_ends), party p
+        FROM (SELECT party_id, reminder_id, contact_id, coalesce(window_ends, %s) AS window_ends
+              FROM unnest(%s, %s, %s, %s) AS u(party_id, reminder_id, contact_id, window_ends)) v, party p
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
           AND r.batch_id = (SELECT batch_id FROM lease)
           AND coalesce(r.state) = 'intended' AND (r.stamped_at IS NULL OR %s)

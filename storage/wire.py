@@ -164,21 +164,41 @@ def text_array(values: Sequence[str | None]) -> Texts:
     return Texts(_array_of(_TEXT_OID, text, values))
 
 
+def text_column(values: Sequence[str | None]) -> tuple[str | None, Texts]:
+    """What all rows have, and a text[] that is silent where they have the same: `coalesce(v.word, %s)` reads it.
+
+    To unpack a value from an array costs the database 0.15 us, and most columns of a wave hold the same in every row.
+    """
+    if _are_alike(values):
+        return values[0] and str(values[0]), text_array(())
+    return None, text_array(values)
+
+
+def moment_column(values: Sequence[datetime | None]) -> tuple[datetime | None, Moments]:
+    """The same of moments."""
+    if _are_alike(values):
+        return values[0], moment_array(())
+    return None, moment_array(values)
+
+
 def ref_array(values: Sequence[str | None]) -> Texts:
     """Of texts that do not repeat."""
-    encoded = [NULL if value is None else raw(value.encode()) for value in values]
-    return Texts(_array(_TEXT_OID, encoded))
+    return Texts(_array(_TEXT_OID, [NULL if value is None else raw(value.encode()) for value in values]))
 
 
 def uuid_array(values: Sequence[UUID]) -> Uuids:
-    return Uuids(_array(_UUID_OID, list(map(uuid, values))))
+    return Uuids(_array(_UUID_OID, [b"\x00\x00\x00\x10" + value.int.to_bytes(16) for value in values]))
 
 
 def _array_of(oid: int, encode: Callable[[Any], bytes], values: Sequence[object]) -> bytes:
-    """Encoded one by one, unless they are all the same, as most columns of a wave are."""
-    if values and values.count(values[0]) == len(values):
+    """Encoded one by one, unless they are all the same."""
+    if _are_alike(values):
         return _array_head(oid, len(values)) + encode(values[0]) * len(values)
     return _array(oid, list(map(encode, values)))
+
+
+def _are_alike(values: Sequence[object]) -> bool:
+    return bool(values) and values.count(values[0]) == len(values)
 
 
 def _array(oid: int, elements: Sequence[bytes]) -> bytes:

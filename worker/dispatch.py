@@ -141,25 +141,27 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
     while start < len(letters):
         wave = letters[start : start + spine.pace.wave(channel, settings=spine.settings)]
         asked = time.monotonic()
-        stamped = spine.persist(
+        barred = spine.persist(
             partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=wave, tries=count())
         )
         answered = ((), (), ())
         meter.lap(Stage.STAMP)
         # A worker that stood still since it asked has lost its lease, whatever it was told then.
-        if stamped is None or time.monotonic() - asked > spine.settings.lease_seconds:
+        if barred is None or time.monotonic() - asked > spine.settings.lease_seconds:
             log.warning("lease_lost", batch_id=str(batch_id), unsent=len(letters) - start)
             return accepted
-        going = [letter for letter in wave if letter.intent.contact_id in stamped]
-        if len(going) < len(wave):
-            spine.persist(partial(_give_back, batch_id=batch_id, wave=wave, stamped=stamped))
+        going = wave
+        if barred:
+            going = [letter for letter in wave if letter.intent.contact_id not in barred]
+            spine.persist(partial(_give_back, batch_id=batch_id, wave=wave, barred=barred))
         if going:
             began = time.monotonic()
             answers = spine.loop.run(send_wave(adapters, going), within_seconds=WAVE_SECONDS + 5)
             spine.pace.took(channel, messages=len(going), seconds=time.monotonic() - began)
-            accepted += sum(isinstance(answer, Receipt) for answer in answers)
+            refused = [pair for pair in zip(going, answers, strict=True) if not isinstance(pair[1], Receipt)]
+            accepted += len(going) - len(refused)
             meter.lap(Stage.SEND)
-            _obey(spine, going, answers)
+            _obey(spine, refused)
             answered = (going, answers, _results(spine, going, answers))
             meter.answered(*answered)
         start += len(wave)
@@ -169,11 +171,11 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
     return accepted
 
 
-def _obey(spine: Spine, wave: Sequence[Letter], answers: Sequence[Answer]) -> None:
+def _obey(spine: Spine, refused: Sequence[tuple[Letter, Answer]]) -> None:
     """An opt-out that the provider knows of counts at once, for everyone who shares the address."""
     refusals = [
         (lookup, letter.outbound.channel)
-        for letter, answer in zip(wave, answers, strict=True)
+        for letter, answer in refused
         if (lookup := opted_out_by(letter, answer)) is not None
     ]
     if refusals:
@@ -190,7 +192,7 @@ def _withdraw(conn: Conn, *, refusals: Sequence[tuple[bytes, Channel]]) -> None:
 def _turn(
     conn: Conn, *, spine: Spine, batch_id: UUID, answered: Answered, wave: Sequence[Letter], tries: Iterator[int]
 ) -> set[UUID] | None:
-    """Record the wave before and stamp the next, or close the batch after the last; which contacts may go.
+    """Record the wave before and stamp the next, or close the batch after the last; which contacts may not go.
 
     None when the lease is lost. If the connection dies at the commit this is done again: recording twice changes
     nothing, and a stamp of our own that was committed unseen counts, since nothing has been sent on it.
@@ -214,26 +216,30 @@ def _turn(
         again=next(tries) > 0,
     )  # fmt: skip
     refused = [result for result in results if result.state is planned]
-    dead = [row for row in map(retired_by, letters, answers) if row is not None]
+    dead = [
+        row
+        for letter, answer in zip(letters, answers, strict=True)
+        if not isinstance(answer, Receipt) and (row := retired_by(letter, answer)) is not None
+    ]
     if wave and not refused and not dead:  # a statement of its own: nothing to open, nothing to commit
-        stamped = turn()
+        barred = turn()
     else:
         with conn.transaction():
             waves.go_back(conn, refused)
             waves.retire_addresses(conn, dead)
-            stamped = turn()
+            barred = turn()
             if not wave:
                 waves.close_batch(conn, batch_id)
     unsure = {result.party_id for result in results if result.state is ReminderState.UNCERTAIN}
     if unsure:  # what the provider reported while its answer was awaited found nothing uncertain
         feedback.prove_uncertain(conn, unsure)
-    return stamped
+    return barred
 
 
-def _give_back(conn: Conn, *, batch_id: UUID, wave: Sequence[Letter], stamped: Set[UUID]) -> None:
+def _give_back(conn: Conn, *, batch_id: UUID, wave: Sequence[Letter], barred: Set[UUID]) -> None:
     """What may not go any more returns to policy in the same breath, unsent."""
-    refused = [letter.intent for letter in wave if letter.intent.contact_id not in stamped]
-    rows = [(intent.party_id, intent.contact_id, intent.intended_at) for intent in refused]
+    back = [letter.intent for letter in wave if letter.intent.contact_id in barred]
+    rows = [(intent.party_id, intent.contact_id, intent.intended_at) for intent in back]
     waves.release_unstamped(conn, batch_id, rows, code="changed_since_judged")
 
 

@@ -227,7 +227,7 @@ class BatchMeter:
                     waits.append(now - due_at[reminders[0]])
             elif state is not _PLANNED:
                 others[state.value] += len(reminders)
-        sends = Counter(zip((result.provider for result in results), map(type, answers), strict=True))
+        sends = Counter(zip([result.provider for result in results], map(type, answers), strict=True))
         for (provider, kind), number in sends.items():
             labels = (provider or "none", channel, _RESULT_OF.get(kind, SendResult.UNCERTAIN).value)
             self._counts[series_of(SENDS, labels)] += number
