@@ -84,6 +84,35 @@ def test_encoded_parameters_are_the_arrays_they_stand_for(
     assert back == (small, big, words, refs, ids, moments)
 
 
+@same_connection
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.none() | st.sampled_from(("sent", "")),
+            st.none() | st.sampled_from((datetime(2026, 3, 3, tzinfo=UTC), datetime(2026, 3, 4, tzinfo=UTC))),
+        ),
+        max_size=4,
+    )
+)
+def test_a_column_says_once_what_all_rows_share(
+    connection: Connection, rows: list[tuple[str | None, datetime | None]]
+) -> None:
+    (word, words), (at, moments) = (
+        wire.text_column([row[0] for row in rows]),
+        wire.moment_column([row[1] for row in rows]),
+    )
+
+    back = connection.execute(
+        """
+        SELECT coalesce(v.word, %s), coalesce(v.at, %s)
+        FROM unnest(%s, %s, %s) WITH ORDINALITY AS v(number, word, at, place) ORDER BY place
+        """,
+        (word, at, wire.int8_array(range(len(rows))), words, moments),
+    ).fetchall()
+
+    assert back == rows
+
+
 @given(at=MOMENTS)
 def test_an_instant_is_the_same_there_and_back(at: datetime) -> None:
     assert wire.instant(wire.microseconds(at)) == at
