@@ -58,10 +58,10 @@ def turn(
 ) -> set[UUID] | None:
     """Record the wave before and stamp the next just before its first byte, in one statement.
 
-    The contacts that may not go any more, mostly none, or None when the lease is lost: what is recorded is recorded all
-    the same. `following` are the next steps of the accounts whose reminders end here; an account with an open step, or
-    that owes nothing, keeps its peace. `again`: this worker asked before, and cannot know whether that was committed;
-    it has sent nothing of the wave. Safe to repeat, and safe when a sweep already called them uncertain: what is known
+    The contacts that may go, or None when the lease is lost: what is recorded is recorded all the same. `following` are
+    the next steps of the accounts whose reminders end here; an account with an open step, or that owes nothing, keeps
+    its peace. `again`: this worker asked before, and cannot know whether that was committed; it has sent nothing of the
+    wave. Safe to repeat, and safe when a sweep already called them uncertain: what is known
     now wins, and one that was refused for good or for now has failed, since its account has gone on (`go_back`).
 
     The lease is renewed by the database's clock, and each contact is asked whether it still stands, whether anything is
@@ -78,7 +78,7 @@ def turn(
     has_lease, some = row
     if not has_lease:
         return None
-    return set() if some is None else {asked.contact_id for asked in wave}.difference(some)
+    return {asked.contact_id for asked in wave} if some is None else set(some)
 
 
 def _told(results: Sequence[Result]) -> Sequence[object]:

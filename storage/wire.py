@@ -27,6 +27,7 @@ _LENGTH: Final = Struct(">i").pack
 _INT2: Final = Struct(">ih").pack
 _INT8: Final = Struct(">iq").pack
 _ONE_INT8: Final = Struct(">iiiiiiiq").pack
+_UUID_LENGTH: Final = _LENGTH(16)
 NULL: Final = b"\xff\xff\xff\xff"
 
 #: What a row of COPY BINARY begins and a file of it begins and ends with.
@@ -62,7 +63,7 @@ def words(values: tuple[str, ...]) -> bytes:
 
 
 def uuid(value: UUID) -> bytes:
-    return b"\x00\x00\x00\x10" + value.int.to_bytes(16)  # what its own `bytes` does, less a call
+    return _UUID_LENGTH + value.int.to_bytes(16)  # what its own `bytes` does, less a call
 
 
 def int8s(values: Sequence[int]) -> bytes:
@@ -187,7 +188,7 @@ def ref_array(values: Sequence[str | None]) -> Texts:
 
 
 def uuid_array(values: Sequence[UUID]) -> Uuids:
-    return Uuids(_array(_UUID_OID, [b"\x00\x00\x00\x10" + value.int.to_bytes(16) for value in values]))
+    return Uuids(_array(_UUID_OID, [_UUID_LENGTH + value.int.to_bytes(16) for value in values]))
 
 
 def _array_of(oid: int, encode: Callable[[Any], bytes], values: Sequence[object]) -> bytes:

@@ -141,19 +141,18 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
     while start < len(letters):
         wave = letters[start : start + spine.pace.wave(channel, settings=spine.settings)]
         asked = time.monotonic()
-        barred = spine.persist(
+        stamped = spine.persist(
             partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=wave, tries=count())
         )
         answered = ((), (), ())
         meter.lap(Stage.STAMP)
         # A worker that stood still since it asked has lost its lease, whatever it was told then.
-        if barred is None or time.monotonic() - asked > spine.settings.lease_seconds:
+        if stamped is None or time.monotonic() - asked > spine.settings.lease_seconds:
             log.warning("lease_lost", batch_id=str(batch_id), unsent=len(letters) - start)
             return accepted
-        going = wave
-        if barred:
-            going = [letter for letter in wave if letter.intent.contact_id not in barred]
-            spine.persist(partial(_give_back, batch_id=batch_id, wave=wave, barred=barred))
+        going = [letter for letter in wave if letter.intent.contact_id in stamped]
+        if len(going) < len(wave):
+            spine.persist(partial(_give_back, batch_id=batch_id, wave=wave, stamped=stamped))
         if going:
             began = time.monotonic()
             answers = spine.loop.run(send_wave(adapters, going), within_seconds=WAVE_SECONDS + 5)
@@ -192,7 +191,7 @@ def _withdraw(conn: Conn, *, refusals: Sequence[tuple[bytes, Channel]]) -> None:
 def _turn(
     conn: Conn, *, spine: Spine, batch_id: UUID, answered: Answered, wave: Sequence[Letter], tries: Iterator[int]
 ) -> set[UUID] | None:
-    """Record the wave before and stamp the next, or close the batch after the last; which contacts may not go.
+    """Record the wave before and stamp the next, or close the batch after the last; which contacts may go.
 
     None when the lease is lost. If the connection dies at the commit this is done again: recording twice changes
     nothing, and a stamp of our own that was committed unseen counts, since nothing has been sent on it.
@@ -222,23 +221,23 @@ def _turn(
         if not isinstance(answer, Receipt) and (row := retired_by(letter, answer)) is not None
     ]
     if wave and not refused and not dead:  # a statement of its own: nothing to open, nothing to commit
-        barred = turn()
+        stamped = turn()
     else:
         with conn.transaction():
             waves.go_back(conn, refused)
             waves.retire_addresses(conn, dead)
-            barred = turn()
+            stamped = turn()
             if not wave:
                 waves.close_batch(conn, batch_id)
     unsure = {result.party_id for result in results if result.state is ReminderState.UNCERTAIN}
     if unsure:  # what the provider reported while its answer was awaited found nothing uncertain
         feedback.prove_uncertain(conn, unsure)
-    return barred
+    return stamped
 
 
-def _give_back(conn: Conn, *, batch_id: UUID, wave: Sequence[Letter], barred: Set[UUID]) -> None:
+def _give_back(conn: Conn, *, batch_id: UUID, wave: Sequence[Letter], stamped: Set[UUID]) -> None:
     """What may not go any more returns to policy in the same breath, unsent."""
-    back = [letter.intent for letter in wave if letter.intent.contact_id in barred]
+    back = [letter.intent for letter in wave if letter.intent.contact_id not in stamped]
     rows = [(intent.party_id, intent.contact_id, intent.intended_at) for intent in back]
     waves.release_unstamped(conn, batch_id, rows, code="changed_since_judged")
 

@@ -97,12 +97,12 @@ def test_what_is_on_record_already_stays_and_the_rest_of_a_turn_is_done(conn: ps
         sent.party_id, contact_id, TUESDAY_MORNING, (ended,), EventKind.SENT, ReminderState.SENT, "smtp", "1", None
     )
 
-    barred = waves.turn(
+    stamped = waves.turn(
         conn, batch_id, results=[result], following=[following],
         wave=[waves.Asked(waiting.party_id, asked, next_id, None)], lease=lease,
     )  # fmt: skip
 
-    assert barred == set()
+    assert stamped == {next_id}
     events = conn.execute("SELECT kind, provider FROM contact_event WHERE contact_id = %s", (contact_id,)).fetchall()
     assert events == [("sent", "known" if there in ("the event", "both") else "smtp")]
     steps = dict(conn.execute("SELECT step, state FROM reminder WHERE party_id = %s", (sent.party_id,)).fetchall())
