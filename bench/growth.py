@@ -25,7 +25,7 @@ from domain.lane import SHARDS, Lane
 from storage import lanes, picture
 from storage.rows import Conn
 
-SIZES = (10_000, 100_000, 1_000_000, 3_000_000, 10_000_000)
+SIZES = (10_000, 100_000, 1_000_000, 3_000_000, 5_000_000, 10_000_000)
 
 #: A ladder of a month: a thirtieth of what is open comes due each day.
 DAYS = 30

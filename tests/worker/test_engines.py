@@ -117,10 +117,18 @@ def test_the_servers_outlive_the_command_that_started_them_and_are_joined(home: 
 
 def test_the_database_takes_a_cache_that_fits_the_machine(home: Path) -> None:
     with database.connect(ensure(home).database_url) as conn:
-        row = conn.execute("SELECT pg_size_bytes(current_setting('shared_buffers')) >> 20").fetchone()
+        row = conn.execute(
+            """
+            SELECT pg_size_bytes(current_setting('shared_buffers')) >> 20,
+                   pg_size_bytes(current_setting('effective_cache_size')) >> 20
+            """
+        ).fetchone()
 
     assert row is not None
-    assert LEAST_CACHE_MB <= row[0] <= max(LEAST_CACHE_MB, psutil.virtual_memory().total >> 22)
+    own, all_together = row
+    memory = psutil.virtual_memory().total >> 20
+    assert LEAST_CACHE_MB <= own <= max(LEAST_CACHE_MB, 0.6 * memory)
+    assert own <= all_together <= max(2 * LEAST_CACHE_MB, 0.75 * memory)
 
 
 def test_servers_orphaned_by_a_kill_are_adopted(home: Path) -> None:
