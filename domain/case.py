@@ -69,11 +69,12 @@ class History(Sequence[PastContact]):
 
     def latest(self, number: int) -> datetime | None:
         """When the contact was that is so many from the end, the last being 1; None where there are not so many."""
+        instants = self._instants
+        if not self._later:
+            return self._when(instants[-number]) if number <= len(instants) else None
         if number > len(self):
             return None
-        if not self._later:
-            return self._when(self._instants[-number])
-        return sorted([*map(self._when, self._instants), *[at for at, _ in self._later]])[-number]
+        return sorted([*map(self._when, instants), *[at for at, _ in self._later]])[-number]
 
     def _all(self) -> list[PastContact]:
         if self._entries is None:

@@ -58,14 +58,20 @@ class Ladder:
     steps: tuple[Step, ...]
     human_after_day: int
     _positions: dict[str, int] = field(init=False, repr=False, compare=False)
+    _bounds: dict[str, tuple[int, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        limits: dict[str, set[int]] = {}
+        for step in self.steps:
+            for currency, limit in (*step.min_minor.items(), *step.max_minor.items()):
+                limits.setdefault(currency, set()).add(limit)
+        bounds = {currency: tuple(sorted(its)) for currency, its in limits.items()}
         object.__setattr__(self, "_positions", {step.id: position for position, step in enumerate(self.steps)})
+        object.__setattr__(self, "_bounds", bounds)
 
     def bounds(self, currency: str) -> tuple[int, ...]:
         """The balances at which another choice of steps begins, ascending: between two of them all debts walk alike."""
-        limits = (limit.get(currency) for step in self.steps for limit in (step.min_minor, step.max_minor))
-        return tuple(sorted({limit for limit in limits if limit is not None}))
+        return self._bounds.get(currency, ())
 
     def index(self, step_id: str) -> int | None:
         return self._positions.get(step_id)

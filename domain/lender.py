@@ -31,8 +31,9 @@ class OfferTerms:
     max_minor: int | None = None
 
     def suits(self, days_past_due: int, balance_minor: int) -> bool:
-        beyond = balance_minor + 1 if self.max_minor is None else self.max_minor
-        return days_past_due <= self.last_day and self.min_minor <= balance_minor < beyond
+        if days_past_due > self.last_day or balance_minor < self.min_minor:
+            return False
+        return self.max_minor is None or balance_minor < self.max_minor
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,8 +84,11 @@ def _due_on(facts: Facts, medium: Medium) -> str:
 
 
 def _product(facts: Facts, medium: Medium) -> str:
-    products = {debt.product for debt in facts.debts}
-    return medium.words.product(products.pop() if len(products) == 1 else "other")
+    debts = facts.debts
+    product = debts[0].product
+    if len(debts) > 1 and any(debt.product != product for debt in debts):
+        product = "other"
+    return medium.words.product(product)
 
 
 def _debt_lines(facts: Facts, medium: Medium) -> tuple[DebtLine, ...]:

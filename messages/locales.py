@@ -22,7 +22,7 @@ FILE = "_shared/locales.toml"
 
 Formatter = Callable[[int], str]
 
-#: A date is written once per pattern and day; a portfolio has a few hundred days.
+#: A date is written once per day and year in which it is read; a portfolio has a few hundred days.
 _DATES_KEPT = 4096
 
 
@@ -38,7 +38,7 @@ class LocaleWords:
     day_pattern_with_year: str
     products: Mapping[str, str]
     money: Mapping[str, Formatter]
-    _written: dict[tuple[str, date], str] = field(default_factory=dict, repr=False, compare=False)
+    _written: dict[tuple[date, int | None], str] = field(default_factory=dict, repr=False, compare=False)
 
     def product(self, id: str) -> str:
         return self.products.get(id) or self.products["other"]
@@ -48,14 +48,14 @@ class LocaleWords:
 
     def day(self, day: date, *, year_of: date | None) -> str:
         """The date in words; without its year when it is the year of `year_of`."""
-        same_year = year_of is not None and day.year == year_of.year
-        pattern = self.day_pattern if same_year else self.day_pattern_with_year
-        key = (pattern, day)
-        written = self._written.get(key)
-        if written is None:
-            if len(self._written) >= _DATES_KEPT:
-                self._written.clear()
-            written = self._written[key] = format_date(day, pattern, locale=self.babel)
+        key = day, None if year_of is None else year_of.year
+        return self._written.get(key) or self._write(*key)
+
+    def _write(self, day: date, year: int | None) -> str:
+        if len(self._written) >= _DATES_KEPT:
+            self._written.clear()
+        pattern = self.day_pattern if day.year == year else self.day_pattern_with_year
+        written = self._written[day, year] = format_date(day, pattern, locale=self.babel)
         return written
 
 

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from messages.facts import Facts
-from messages.fields import DEBT_FIELDS, FIELDS, DebtLine, Getter, Medium
+from messages.fields import DEBT_FIELDS, FIELDS, DebtLine, Medium
 
 #: What is the customer's own and written by us: cleaned names, amounts, dates, the end of a number.
 OWN: Final = ("name", "amount", "due_on", "as_of", "ref")
@@ -61,17 +61,19 @@ def look_for(fields: Iterable[str]) -> Look:
     lists = "debts" in wanted
     if lists:  # a list of one says again what the fields say
         wanted = (wanted - {"debts"}) | set(DEBT_FIELDS)
-    own: list[Getter | None] = [FIELDS[field].get if field in wanted else None for field in OWN]
+    own = [(place, FIELDS[field].get) for place, field in enumerate(OWN) if field in wanted]
     shared = sorted(wanted - set(OWN))
     attributes = sorted({_MADE_FROM[field] for field in shared if field in _MADE_FROM})
     plain: Callable[[Facts], object] = attrgetter(*attributes) if attributes else lambda _: None
     others = [FIELDS[field].get for field in shared if field not in _MADE_FROM]
 
     def look(facts: Facts, medium: Medium) -> tuple[Own, Hashable | None]:
-        mine = [get and get(facts, medium) for get in own]
+        mine: list[Any] = [None] * len(OWN)
+        for place, get in own:
+            mine[place] = get(facts, medium)
         if lists and len(facts.debts) > 1:
             return mine, None
-        shape = (plain(facts), *[get(facts, medium) for get in others], *[bool(value) for value in mine])
+        shape = (plain(facts), *[get(facts, medium) for get in others], *map(bool, mine))
         return mine, shape
 
     return look

@@ -44,17 +44,15 @@ class Hours:
         self._least = least
         self._days: dict[date, tuple[Span, ...]] = {}
         self._openings: dict[date, datetime | None] = {}
+        self._last: tuple[datetime, Span | None] | None = None  # a drain asks for one instant, again and again
 
     def span_at(self, at: datetime) -> Span | None:
         """The open span that the instant is in; its end may lie in a later day."""
-        on = at.date()
-        spans = self._days.get(on)
-        if spans is None:
-            spans = self.on(on)
-        for span in spans:
-            if span[0] <= at < span[1]:
-                return span
-        return None
+        last = self._last
+        if last is None or last[0] != at:
+            span = next((span for span in self.on(at.date()) if span[0] <= at < span[1]), None)
+            last = self._last = at, span
+        return last[1]
 
     def opening(self, at: datetime) -> datetime | None:
         """The first open instant at or after `at`; None when there is none within HORIZON_DAYS."""

@@ -5,7 +5,7 @@ bytes) and the rest as text: channel|purpose|actor|lender|look-up of the address
 for contacts that come in by other ways (`pack_history_entry`; an agreement test holds the two together).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache, partial
 from operator import itemgetter
@@ -23,6 +23,14 @@ _HEAD: Final = Struct(">q8sh")
 _HEAD_BYTES: Final = _HEAD.size
 _head: Final = _HEAD.unpack_from
 _when: Final = Struct(">q8xh").unpack_from  # of a head: the instant, and how much follows
+
+#: Pasts of more entries are read entry by entry: a form for each of their kinds would fill the memory.
+_LONGEST_FORM: Final = 32
+
+#: By the length of a whole past, what was found last: a reader of all its heads at once, and the length of each rest.
+#: Customers who are treated alike have been contacted alike, so it nearly always reads the next one's too.
+_forms: dict[int, tuple[Callable[[bytes], tuple[int, ...]], tuple[int, ...]]] = {}
+_FORMS_KEPT: Final = 1024
 
 #: A contact but for its instant, as most of them count. It repeats from entry to entry of a customer.
 _Rest = tuple[Channel, Outcome, tuple[str, ...], str | None, Direction, Purpose, Actor, str, None]
@@ -84,25 +92,30 @@ def unpack(party_id: int, packed: bytes, outcomes: Told) -> History:
 def _instants(packed: bytes) -> Sequence[int]:
     """When each entry was, as they lie."""
     end = len(packed)
-    if not end:
-        return ()
-    length = _when(packed)[1]
-    if end % (_HEAD_BYTES + length) == 0:  # nearly always: contacts of one kind, each as long as the first
-        instants, lengths = zip(*_alike(length).iter_unpack(packed), strict=True)
-        if lengths.count(length) == len(lengths):
-            return instants
-    found, position = [], 0
+    form = _forms.get(end)
+    if form is not None:
+        read, lengths = form
+        heads = read(packed)
+        if heads[1::2] == lengths:  # each head is where the one before says, so they are the heads
+            return heads[::2]
+    found, rests, position = [], [], 0
     while position < end:
         at, length = _when(packed, position)
         position += _HEAD_BYTES + length
         found.append(at)
+        rests.append(length)
+    if len(rests) <= _LONGEST_FORM:
+        if len(_forms) >= _FORMS_KEPT:
+            _forms.clear()
+        lengths = tuple(rests)
+        _forms[end] = _form(lengths), lengths
     return found
 
 
-@lru_cache(maxsize=256)
-def _alike(length: int) -> Struct:
-    """Entries of which the rest has this length."""
-    return Struct(f">q8xh{length}x")
+@lru_cache(maxsize=_FORMS_KEPT)
+def _form(lengths: tuple[int, ...]) -> Callable[[bytes], tuple[int, ...]]:
+    """A reader of entries whose rests have these lengths: the instant and the length of each."""
+    return Struct(">" + "".join([f"q8xh{length}x" for length in lengths])).unpack
 
 
 def _entries(party_id: int, packed: bytes, outcomes: Told) -> list[PastContact]:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from storage.rows import Conn, transpose
+from storage.wire import int8_array
 
 #: How often a party must have been lost before it is ended, and how often of these alone.
 LOSSES_TO_END = 3
@@ -42,7 +43,7 @@ def take_up(
         """
         WITH noted AS (
             INSERT INTO in_hand (worker, place, pid, lane, parties, lease_until, of_server)
-            VALUES (%s, %s, %s, %s, %b::bigint[], clock_timestamp() + %s, pg_postmaster_start_time())
+            VALUES (%s, %s, %s, %s, %s, clock_timestamp() + %s, pg_postmaster_start_time())
             ON CONFLICT (worker) DO UPDATE SET lane = excluded.lane, parties = excluded.parties,
                 lease_until = excluded.lease_until, of_server = excluded.of_server
             RETURNING parties
@@ -50,7 +51,7 @@ def take_up(
         SELECT s.party_id, s.losses, clock_timestamp() - s.last_at FROM suspect s, noted n
         WHERE s.losses > 0 AND s.party_id = ANY(n.parties)
         """,
-        (worker, place, pid, lane, list(parties), lease),
+        (worker, place, pid, lane, int8_array(parties), lease),
     ).fetchall()
     return [Suspect._make(row) for row in rows]
 

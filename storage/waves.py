@@ -8,6 +8,7 @@ same of a batch's end: each renewal of its lease leaves a dead entry in the inde
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Final, LiteralString
 from uuid import UUID
 
@@ -82,44 +83,51 @@ def turn(
 
 
 def _told(results: Sequence[Result]) -> Sequence[object]:
-    at, ats = wire.moment_column([r.intended_at for r in results])
-    kind, kinds = wire.text_column([r.kind for r in results])
-    provider, providers = wire.text_column([r.provider for r in results])
-    code, codes = wire.text_column([r.code for r in results])
-    parties = wire.int8_array([r.party_id for r in results])
-    contacts = wire.uuid_array([r.contact_id for r in results])
-    refs = wire.ref_array([r.provider_ref for r in results])
+    columns = transpose(list(map(_TOLD, results)), 7)
+    at, ats = wire.moment_column(columns[0])
+    kind, kinds = wire.text_column(columns[1])
+    provider, providers = wire.text_column(columns[2])
+    code, codes = wire.text_column(columns[3])
+    parties, contacts, refs = wire.int8_array(columns[4]), wire.uuid_array(columns[5]), wire.ref_array(columns[6])
     return at, kind, provider, code, parties, contacts, refs, ats, kinds, providers, codes
 
 
 def _ended(results: Sequence[Result]) -> Sequence[object]:
     planned = ReminderState.PLANNED
-    ended = [(r, reminder) for r in results if r.state is not planned for reminder in r.reminder_ids]
-    state, states = wire.text_column([r.state for r, _ in ended])
-    code, codes = wire.text_column([r.code for r, _ in ended])
-    parties = wire.int8_array([r.party_id for r, _ in ended])
-    reminders = wire.int8_array([reminder for _, reminder in ended])
-    contacts = wire.uuid_array([r.contact_id for r, _ in ended])
-    return state, code, parties, reminders, contacts, states, codes
+    ended = [
+        (r.state, r.code, r.party_id, reminder, r.contact_id)
+        for r in results
+        if r.state is not planned
+        for reminder in r.reminder_ids
+    ]
+    columns = transpose(ended, 5)
+    state, states = wire.text_column(columns[0])
+    code, codes = wire.text_column(columns[1])
+    parties, reminders = wire.int8_array(columns[2]), wire.int8_array(columns[3])
+    return state, code, parties, reminders, wire.uuid_array(columns[4]), states, codes
 
 
 def _following(rows: Sequence[NewReminder]) -> Sequence[object]:
-    step, steps = wire.text_column([r.step for r in rows])
-    stage, stages = wire.text_column([r.stage for r in rows])
-    channel, channels = wire.text_column([r.channel for r in rows])
-    due_at, dues = wire.moment_column([r.due_at for r in rows])
-    expires_at, expiries = wire.moment_column([r.expires_at for r in rows])
-    parties = wire.int8_array([r.party_id for r in rows])
-    accounts = wire.int8_array([r.account_id for r in rows])
+    columns = transpose(list(map(_FOLLOWING, rows)), 7)
+    step, steps = wire.text_column(columns[0])
+    stage, stages = wire.text_column(columns[1])
+    channel, channels = wire.text_column(columns[2])
+    due_at, dues = wire.moment_column(columns[3])
+    expires_at, expiries = wire.moment_column(columns[4])
+    parties, accounts = wire.int8_array(columns[5]), wire.int8_array(columns[6])
     return step, stage, channel, due_at, expires_at, parties, accounts, steps, stages, channels, dues, expiries
 
 
 def _asked(wave: Sequence[Asked], again: bool) -> Sequence[object]:
-    closes, windows = wire.moment_column([asked.window_ends for asked in wave])
-    parties = wire.int8_array([asked.party_id for asked in wave])
-    reminders = wire.int8_array([asked.reminder_id for asked in wave])
-    contacts = wire.uuid_array([asked.contact_id for asked in wave])
-    return closes, parties, reminders, contacts, windows, again, len(wave)
+    columns = transpose(list(map(_ASKED, wave)), 4)
+    closes, windows = wire.moment_column(columns[0])
+    parties, reminders = wire.int8_array(columns[1]), wire.int8_array(columns[2])
+    return closes, parties, reminders, wire.uuid_array(columns[3]), windows, again, len(wave)
+
+
+_TOLD: Final = attrgetter("intended_at", "kind", "provider", "code", "party_id", "contact_id", "provider_ref")
+_FOLLOWING: Final = attrgetter("step", "stage", "channel", "due_at", "expires_at", "party_id", "account_id")
+_ASKED: Final = attrgetter("window_ends", "party_id", "reminder_id", "contact_id")
 
 
 def _turn(if_told: LiteralString, if_open: LiteralString) -> LiteralString:

@@ -7,7 +7,8 @@ in one call. Formats: PostgreSQL documentation, COPY (binary), and the `*_send` 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, repeat
+from operator import attrgetter
 from struct import Struct
 from typing import Any, Final
 from uuid import UUID
@@ -28,6 +29,7 @@ _INT2: Final = Struct(">ih").pack
 _INT8: Final = Struct(">iq").pack
 _ONE_INT8: Final = Struct(">iiiiiiiq").pack
 _UUID_LENGTH: Final = _LENGTH(16)
+_INT_OF: Final = attrgetter("int")
 NULL: Final = b"\xff\xff\xff\xff"
 
 #: What a row of COPY BINARY begins and a file of it begins and ends with.
@@ -188,7 +190,10 @@ def ref_array(values: Sequence[str | None]) -> Texts:
 
 
 def uuid_array(values: Sequence[UUID]) -> Uuids:
-    return Uuids(_array(_UUID_OID, [_UUID_LENGTH + value.int.to_bytes(16) for value in values]))
+    if not values:
+        return Uuids(_array_head(_UUID_OID, 0))
+    elements = map(int.to_bytes, map(_INT_OF, values), repeat(16))
+    return Uuids(_array_head(_UUID_OID, len(values)) + _UUID_LENGTH + _UUID_LENGTH.join(elements))
 
 
 def _array_of(oid: int, encode: Callable[[Any], bytes], values: Sequence[object]) -> bytes:

@@ -15,6 +15,7 @@ from domain.hold import Hold, HoldKind
 from domain.ladder import PlannedStep, days_past_due
 from domain.lender import Lender
 from domain.purpose import Purpose
+from domain.verdict import Suppress
 from messages.facts import Debt, Facts
 from policy.packs import RuleSet
 from storage.picture import Due, Reach, Standing, Stop
@@ -38,7 +39,7 @@ class Scene:
     lender: Lender
     keyring: Keyring
     public_url: str | None = None
-    bounds: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)  # of ladders, by currency
+    rules: dict[tuple[str | None, str | None], RuleSet | Suppress] = field(default_factory=dict)  # by residence, number
     coming: dict[Hashable, PlannedStep | None] = field(default_factory=dict)  # what comes after which step, for whom
 
 

@@ -42,6 +42,7 @@ OfCustomer = TypeVar("OfCustomer", Reach, Standing)
 
 _PARTY = attrgetter("party_id")
 _CUSTOMER = attrgetter("customer_id")
+_OWNER = attrgetter("party_id", "customer_id")
 
 #: On Python 3.11 to name a member of an enum costs three times a constant.
 _INTENDED, _OUT, _REMINDER = Outcome.INTENDED, Direction.OUT, Purpose.REMINDER
@@ -175,12 +176,15 @@ def _may_we(scene: Scene, person: Person, row: Due, step: Step, channel: Channel
     reach = person.reaches.get(REACHED_BY[channel])
     if reach is None:
         return NO_ADDRESS
-    rules = scene.release.packs.applying(
-        residence=row.residence,
-        number_country=reach.country,
-        licence=scene.lender.licence,
-        on=scene.now.date(),
-    )
+    where = row.residence, reach.country
+    rules = scene.rules.get(where)
+    if rules is None:
+        rules = scene.rules[where] = scene.release.packs.applying(
+            residence=row.residence,
+            number_country=reach.country,
+            licence=scene.lender.licence,
+            on=scene.now.date(),
+        )
     if isinstance(rules, Suppress):
         return rules
     verdict = judge(case_of(scene, person, row, channel, reach), rules)
@@ -305,14 +309,12 @@ def _successor(scene: Scene, person: Person, row: Due) -> list[NewReminder]:
 
 def _coming(scene: Scene, row: Due, ladder: Ladder) -> PlannedStep | None:
     """The next step: the same for all who owe since the same day, between the same bounds, on the same clock."""
-    bounds = scene.bounds.get((ladder.id, row.currency))
-    if bounds is None:
-        bounds = scene.bounds[ladder.id, row.currency] = ladder.bounds(row.currency)
-    between = bisect(bounds, row.balance_minor)
+    between = bisect(ladder.bounds(row.currency), row.balance_minor)
     key = (ladder.id, row.step, row.planned_for, row.due_on, planning_zone(row.zones), row.currency, between)
-    if key not in scene.coming:
-        scene.coming[key] = next_step(ladder, _owed(row), Done(row.step, row.planned_for), now=scene.now)
-    return scene.coming[key]
+    coming = scene.coming
+    if key not in coming:
+        coming[key] = next_step(ladder, _owed(row), Done(row.step, row.planned_for), now=scene.now)
+    return coming[key]
 
 
 def _after_expiry(scene: Scene, person: Person, row: Due, ladder: Ladder, *, has_spoken: bool) -> list[NewReminder]:
@@ -352,10 +354,10 @@ def _owed(row: Due) -> Owed:
     return Owed(row.due_on, row.balance_minor, row.currency, planning_zone(row.zones))
 
 
-def _by_customer(rows: Iterable[OfCustomer]) -> dict[tuple[int, int], list[OfCustomer]]:
+def _by_customer(rows: Sequence[OfCustomer]) -> dict[tuple[int, int], list[OfCustomer]]:
     grouped: dict[tuple[int, int], list[OfCustomer]] = defaultdict(list)
-    for row in rows:
-        grouped[row.party_id, row.customer_id].append(row)
+    for owner, row in zip(map(_OWNER, rows), rows, strict=True):
+        grouped[owner].append(row)
     return grouped
 
 

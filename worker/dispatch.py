@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import count
+from itertools import chain, count
+from operator import attrgetter
 from uuid import UUID, uuid4
 
 import structlog
@@ -128,6 +129,8 @@ def _write(conn: Conn, batch_id: UUID, lane: Lane, decisions: Decisions, *, spin
 
 Answered = tuple[Sequence[Letter], Sequence[Answer], Sequence[waves.Result]]
 
+_SUCCESSORS = attrgetter("successors")
+
 
 def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence[Letter], meter: BatchMeter) -> int:
     """Send committed intents in waves; how many were accepted. What may not go any more returns to policy, unsent.
@@ -150,7 +153,9 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
         if stamped is None or time.monotonic() - asked > spine.settings.lease_seconds:
             log.warning("lease_lost", batch_id=str(batch_id), unsent=len(letters) - start)
             return accepted
-        going = [letter for letter in wave if letter.intent.contact_id in stamped]
+        going = wave
+        if len(stamped) < len(wave):
+            going = [letter for letter in wave if letter.intent.contact_id in stamped]
         if len(going) < len(wave):
             spine.persist(partial(_give_back, batch_id=batch_id, wave=wave, stamped=stamped))
         if going:
@@ -197,13 +202,12 @@ def _turn(
     nothing, and a stamp of our own that was committed unseen counts, since nothing has been sent on it.
     """
     letters, answers, results = answered
-    planned = ReminderState.PLANNED
-    following = [
-        new
-        for letter, result in zip(letters, results, strict=True)
-        if result.state is not planned
-        for new in letter.successors
-    ]
+    planned, uncertain = ReminderState.PLANNED, ReminderState.UNCERTAIN
+    refused = [result for result in results if result.state is planned]
+    over = letters
+    if refused:
+        over = [letter for letter, result in zip(letters, results, strict=True) if result.state is not planned]
+    following = list(chain.from_iterable(map(_SUCCESSORS, over)))
     asked = [
         waves.Asked(letter.intent.party_id, each.reminder_id, letter.intent.contact_id, letter.intent.window_ends)
         for letter in wave
@@ -214,7 +218,6 @@ def _turn(
         waves.turn, conn, batch_id, results=results, following=following, wave=asked, lease=lease,
         again=next(tries) > 0,
     )  # fmt: skip
-    refused = [result for result in results if result.state is planned]
     dead = [
         row
         for letter, answer in zip(letters, answers, strict=True)
@@ -229,7 +232,7 @@ def _turn(
             stamped = turn()
             if not wave:
                 waves.close_batch(conn, batch_id)
-    unsure = {result.party_id for result in results if result.state is ReminderState.UNCERTAIN}
+    unsure = {result.party_id for result in results if result.state is uncertain}
     if unsure:  # what the provider reported while its answer was awaited found nothing uncertain
         feedback.prove_uncertain(conn, unsure)
     return stamped

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
+from operator import attrgetter, itemgetter
 from time import perf_counter
 from typing import Final, Literal
 
@@ -124,6 +125,9 @@ _RESULT_OF: Final[Mapping[type, SendResult]] = {
 #: Looked up for every letter: an enum's own look-ups are slow.
 _PLANNED: Final = ReminderState.PLANNED
 _SENT: Final = ReminderState.SENT
+_PROVIDER: Final = attrgetter("provider")
+_DUE_AT: Final = attrgetter("reminder_id", "due_at")
+_FIRST: Final = itemgetter(0)
 _LATENCIES: Final = tuple(timedelta(seconds=bound) for bound in LATENCY_BUCKETS)
 
 
@@ -190,7 +194,7 @@ class BatchMeter:
     def judged(self, now: datetime, due: Iterable[Due], ended: Sequence[Ended], answers: Sequence[Answer]) -> None:
         """What was decided, at business time `now`: once per batch."""
         self._now, self._judged_at = now, perf_counter()
-        self._due_at = {row.reminder_id: row.due_at for row in due}
+        self._due_at = dict(map(_DUE_AT, due))
         self._reminders(Counter(row.state.value for row in ended), self._lane.channel.value)
         verdicts = Counter((row.verdict, row.rule) for row in answers)
         for labels, number in verdicts.items():
@@ -215,19 +219,14 @@ class BatchMeter:
         self.answered([letters[n] for n in elsewhere], [answers[n] for n in elsewhere], [results[n] for n in elsewhere])
 
     def _answered_on(self, channel: str, answers: Sequence[object], results: Sequence[Result]) -> None:
-        now = None if self._now is None else self._now + timedelta(seconds=perf_counter() - self._judged_at)
-        due_at = self._due_at
-        waits, sent = [], 0
+        went = [result.reminder_ids for result in results if result.state is _SENT]
+        sent = sum(map(len, went))
         others: Counter[str] = Counter()
-        for result in results:
-            state, reminders = result.state, result.reminder_ids
-            if state is _SENT:
-                sent += len(reminders)
-                if now is not None and reminders[0] in due_at:
-                    waits.append(now - due_at[reminders[0]])
-            elif state is not _PLANNED:
-                others[state.value] += len(reminders)
-        sends = Counter(zip([result.provider for result in results], map(type, answers), strict=True))
+        if len(went) < len(results):
+            for result in results:
+                if result.state is not _SENT and result.state is not _PLANNED:
+                    others[result.state.value] += len(result.reminder_ids)
+        sends = Counter(zip(map(_PROVIDER, results), map(type, answers), strict=True))
         for (provider, kind), number in sends.items():
             labels = (provider or "none", channel, _RESULT_OF.get(kind, SendResult.UNCERTAIN).value)
             self._counts[series_of(SENDS, labels)] += number
@@ -235,7 +234,10 @@ class BatchMeter:
             others[_SENT.value] += sent
         self._reminders(others, channel)
         self._sent += sent
-        self._counts.update(_waited(channel, waits))
+        if self._now is not None:
+            now = self._now + timedelta(seconds=perf_counter() - self._judged_at)
+            dues = filter(None, map(self._due_at.get, map(_FIRST, went)))
+            self._counts.update(_waited(channel, list(map(now.__sub__, dues))))
 
     def close(self) -> None:
         """The batch is over: count it."""

@@ -91,10 +91,10 @@ async def _send(adapter: Adapter | None, letter: Letter) -> Answer:
 
 def result_of(letter: Letter, answer: Answer, *, provider: str | None) -> Result:
     """What an answer means for the contact and its reminders."""
-    attempt = letter.intent.inputs["attempt"]
+    intent = letter.intent
+    attempt = intent.inputs["attempt"]
     match answer:
         case Receipt():
-            intent = letter.intent
             return Result(  # by position: it is made once for each message
                 intent.party_id, intent.contact_id, intent.intended_at,
                 tuple([each.reminder_id for each in intent.accounts]), _SAID_SENT, _SENT,
