@@ -1,6 +1,6 @@
 """A lender: the creditor or brand in whose name we write, or an agency acting for one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import lru_cache
@@ -74,12 +74,16 @@ class Lender:
         own = self.providers.get(provider)
         return own.sender if own is not None else None
 
-    def offers_for(self, debts: Iterable[tuple[int, int]]) -> tuple[str, ...]:
+    def offers_for(self, debts: Sequence[tuple[int, int]]) -> tuple[str, ...]:
         """What may be offered for all of these debts, each given by its days past due and its balance."""
-        offers = self.offers
-        for days, minor in debts:
-            offers = tuple([terms for terms in offers if terms.suits(days, minor)])
-        return tuple([terms.id for terms in offers])
+        offered = []
+        for terms in self.offers:
+            for days, minor in debts:
+                if not terms.suits(days, minor):
+                    break
+            else:
+                offered.append(terms.id)
+        return tuple(offered)
 
     def deadline_on(self, due_dates: Iterable[date], on: date) -> date | None:
         """The next day, not before `on`, that the contract of one of these debts sets."""

@@ -8,7 +8,7 @@ A list of several debts has no such shape: its text is rendered in full each tim
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple
 
 from messages.facts import Facts
@@ -38,13 +38,13 @@ Look = Callable[[Facts, Medium], tuple[Own, Hashable | None]]
 
 
 class Piece(NamedTuple):
-    """One text: where the holes are, and whose value goes into each."""
+    """One text with holes, and what picks the values that go into them."""
 
     pattern: str
-    holes: tuple[int, ...]
+    pick: Callable[[Own], object]
 
     def fill(self, own: Own) -> str:
-        return self.pattern % tuple([own[hole] for hole in self.holes])
+        return self.pattern % self.pick(own)
 
 
 class Skeleton(NamedTuple):
@@ -73,8 +73,10 @@ def look_for(fields: Iterable[str]) -> Look:
             mine[place] = get(facts, medium)
         if lists and len(facts.debts) > 1:
             return mine, None
-        shape = (plain(facts), *[get(facts, medium) for get in others], *map(bool, mine))
-        return mine, shape
+        shape = [plain(facts), *map(bool, mine)]
+        for get in others:
+            shape.append(get(facts, medium))
+        return mine, tuple(shape)
 
     return look
 
@@ -97,4 +99,9 @@ def piece_of(text: str) -> Piece:
     """The text with holes for its signs."""
     parts = _SIGN.split(text)
     pattern = "".join("%s" if number % 2 else part.replace("%", "%%") for number, part in enumerate(parts))
-    return Piece(pattern, tuple(ord(sign) - _FIRST_SIGN for sign in parts[1::2]))
+    holes = [ord(sign) - _FIRST_SIGN for sign in parts[1::2]]
+    return Piece(pattern, itemgetter(*holes) if holes else _nothing)
+
+
+def _nothing(_: Own) -> tuple[()]:
+    return ()

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -43,7 +44,7 @@ class Intent(Struct, frozen=True, gc=False):
     accounts: tuple["IntentAccount", ...]
 
 
-class IntentAccount(NamedTuple):
+class IntentAccount(Struct, frozen=True, gc=False):
     """A debt that a contact covers, with the reminder that it finishes."""
 
     account_id: int
@@ -139,7 +140,7 @@ def write_intents(conn: Conn, batch_id: UUID, intents: Sequence[Intent]) -> None
 
 def _contact_row(i: Intent) -> tuple[bytes, ...]:
     """The fields of one contact as _CONTACT lists them."""
-    accounts, reminders, steps, stages = zip(*i.accounts, strict=True)
+    accounts, reminders, steps, stages = zip(*map(_COVERED, i.accounts), strict=True)
     is_one_stage = stages.count(i.stage) == len(stages)
     facts = history.facts_of(i.channel, i.purpose, i.actor, i.lender_id, i.address_lookup, accounts)
     return (
@@ -156,6 +157,8 @@ def _contact_row(i: Intent) -> tuple[bytes, ...]:
         wire.raw(history.entry_of(i.intended_at, i.contact_id, facts)),
     )  # fmt: skip
 
+
+_COVERED: Final = attrgetter("account_id", "reminder_id", "step", "stage")
 
 #: Five fields of a fixed width, each after its length: bigint, uuid, timestamptz, bigint, bigint.
 _numbers: Final = struct.Struct(">iqi16siqiqiq").pack

@@ -3,6 +3,8 @@
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
+from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
@@ -103,20 +105,18 @@ def customer_key(keyring: Keyring, row: Due) -> CustomerKey | None:
 def facts_of(scene: Scene, row: Due, covered: Sequence[Due], locale: str, *, name: str) -> Facts:
     """What is true of these debts now, for the words. Raises BadFacts."""
     lender = scene.lender
-    owed = [(days_late(each, scene.now), each.balance_minor) for each in covered]
-    late = [days for days, _ in owed]
-    due_dates = tuple([each.due_on for each in covered])
-    today = due_dates[0] + timedelta(late[0])  # on the customer's calendar
+    owed, debts = [], []
+    for each in covered:
+        balance, due_on = each.balance_minor, each.due_on
+        owed.append((days_late(each, scene.now), balance))
+        debts.append(Debt(each.account_ref[-4:], each.product or "", balance, each.currency, due_on))
+    due_dates = tuple(map(_DUE_ON, covered))
+    today = due_dates[0] + timedelta(owed[0][0])  # on the customer's calendar
     return Facts(  # by position: it is made once for each message
         name,
         in_language(lender.brand, locale),
-        tuple(
-            [
-                Debt(each.account_ref[-4:], each.product or "", each.balance_minor, each.currency, each.due_on)
-                for each in covered
-            ]
-        ),
-        max(late),
+        tuple(debts),
+        max(owed)[0],
         local_day(row.as_of, planning_zone(row.zones)),
         lender.help_phone,
         in_language(lender.help_hours, locale),
@@ -139,17 +139,25 @@ def days_late(row: Due, now: datetime) -> int:
 
 
 def customer_facts(row: Due, now: datetime) -> CustomerFacts:
-    confirmed = row.zone_confirmed_at
+    confirmed_at, zones = row.zone_confirmed_at, tuple(row.zones)
+    confirmed = confirmed_at is not None and now - confirmed_at < ZONE_CONFIRMATION_LASTS
+    if not row.blocked_hours and not row.refused_channels:
+        return _in_zones(zones, confirmed)
     return CustomerFacts(
-        tuple(row.zones),
-        confirmed is not None and now - confirmed < ZONE_CONFIRMATION_LASTS,
-        tuple(map(blocked_hours, row.blocked_hours)) if row.blocked_hours else (),
-        frozenset(map(Channel, row.refused_channels)) if row.refused_channels else _NONE_REFUSED,
+        zones,
+        confirmed,
+        tuple(map(blocked_hours, row.blocked_hours or ())),
+        frozenset(map(Channel, row.refused_channels or ())),
     )
 
 
-_NONE_REFUSED: Final[frozenset[Channel]] = frozenset()
+@lru_cache(maxsize=1024)
+def _in_zones(zones: tuple[str, ...], confirmed: bool) -> CustomerFacts:
+    """What nearly all who live there have in common."""
+    return CustomerFacts(zones, confirmed)
 
+
+_DUE_ON: Final = attrgetter("due_on")
 
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 

@@ -82,12 +82,27 @@ def write_letter(
     if message != step.message:
         step = replace(step, message=message)
         covered = [(row, step), *covered[1:]]
-    composed = _compose(scene, row, step, choice, [each for each, _ in covered])
+    rows, accounts, late = [], [], []
+    for each, its in covered:
+        rows.append(each)
+        accounts.append(IntentAccount(each.account_id, each.reminder_id, its.id, its.stage))
+        late.append(days_late(each, scene.now))
+    composed = _compose(scene, row, step, choice, rows)
     if isinstance(composed, Suppress):
         return composed
     facts_sealed, to, rendered = composed
-    more = {**drawn, "words": proof_of(scene.keyring, rendered)}
-    intent = _intent(scene, person, covered, choice, facts_sealed, more)
+    inputs = {
+        "days_past_due": late,
+        "attempt": row.attempt,
+        "zone_confirmed": person.facts.zone_confirmed,
+        "residence": row.residence,
+        "number_country": choice.reach.country,
+        "number_zones": choice.reach.zones,
+        "address_kind": choice.reach.kind,
+        **drawn,
+        "words": proof_of(scene.keyring, rendered),
+    }
+    intent = _intent(scene, person, row, step, choice, inputs, facts_sealed, tuple(accounts))
     outbound = Outbound(  # by position: it is made once for each message
         intent.contact_id, row.party_id, choice.channel, to, _sender(scene.lender, choice.channel), rendered,
         _validity(scene.now, choice.allow.until, row.expires_at), f"r{row.reminder_id}",
@@ -99,12 +114,13 @@ def write_letter(
 def _intent(
     scene: Scene,
     person: Person,
-    covered: Sequence[tuple[Due, Step]],
+    row: Due,
+    step: Step,
     choice: Choice,
+    inputs: Mapping[str, object],
     facts_sealed: bytes,
-    more: Mapping[str, object],
+    accounts: tuple[IntentAccount, ...],
 ) -> Intent:
-    row, step = covered[0]
     reach, facts = choice.reach, person.facts
     now, lender, because = scene.now, scene.lender, choice.allow.because
     return Intent(  # by position: it is made once for each message
@@ -113,18 +129,7 @@ def _intent(
         because.rule, because.pack, choice.rules.ids,
         facts.zones if facts.zone_confirmed else tuple(dict.fromkeys((*facts.zones, *reach.zones))),
         choice.allow.until, person.stop_epoch, scene.release.hash,
-        {
-            "days_past_due": [days_late(each, scene.now) for each, _ in covered],
-            "attempt": row.attempt,
-            "zone_confirmed": facts.zone_confirmed,
-            "residence": row.residence,
-            "number_country": reach.country,
-            "number_zones": reach.zones,
-            "address_kind": reach.kind,
-            **more,
-        },
-        facts_sealed,
-        tuple([IntentAccount(each.account_id, each.reminder_id, its.id, its.stage) for each, its in covered]),
+        inputs, facts_sealed, accounts,
     )  # fmt: skip
 
 
