@@ -36,6 +36,10 @@ class Unsealable(Exception):
     """What was sealed cannot be opened: changed, cut short, or sealed under another key."""
 
 
+class KeyDestroyed(Unsealable):
+    """The customer was erased, and with the key everything that was sealed under it."""
+
+
 class KeyringError(ValueError):
     """The keys cannot be used as they stand; the message never repeats one."""
 

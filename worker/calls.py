@@ -265,8 +265,6 @@ def _commit(conn: Conn, scene: Scene, person: Person, task: CallTask, way: _Way,
     locale = catalogue.locale_for(task.message, Channel.CALL, row.locale) if task.message else None
     try:
         key = customer_key(scene.keyring, row)
-        if key is None:
-            return KEY_DESTROYED
         phone = key.open(way.reach.sealed).decode()
         facts = facts_of(scene, row, way.debts, locale or row.locale, name=key.open(row.name_sealed or b"").decode())
         script = catalogue.render(task.message, Channel.CALL, locale, facts).text if task.message and locale else None

@@ -21,7 +21,7 @@ from domain.verdict import Suppress
 from messages.facts import Debt, Facts
 from policy.packs import RuleSet
 from storage.picture import Due, Reach, Standing, Stop
-from storage.sealing import CustomerKey, Keyring
+from storage.sealing import CustomerKey, KeyDestroyed, Keyring
 from worker.releases import Release
 
 #: How long a zone that the customer confirmed stands alone (research notes, section 6.3).
@@ -95,10 +95,10 @@ def case_of(
     )
 
 
-def customer_key(keyring: Keyring, row: Due) -> CustomerKey | None:
-    """The customer's key, or None once it is destroyed. Raises Unsealable."""
+def customer_key(keyring: Keyring, row: Due) -> CustomerKey:
+    """The customer's key. Raises Unsealable, and KeyDestroyed once the customer was erased."""
     if row.wrapped_key is None or row.master_key_id is None or row.name_sealed is None:
-        return None
+        raise KeyDestroyed("the customer's key is destroyed")
     return keyring.open_customer_key(row.master_key_id, row.wrapped_key)
 
 

@@ -1,7 +1,8 @@
 """Decide first: from what was read under lock to what shall be written. Pure but for the seal; no SQL, no network.
 
-One pass per customer: expire what is stale, judge what is due, let one message serve several debts of the same lender,
-purpose and language, and hand to people what is theirs.
+For each customer: expire what is stale, judge what is due, let one message serve several debts of the same lender,
+purpose and language, and hand to people what is theirs. A few dozen parties go through it abreast, a stage at a time
+(docs/decisions/0016); what is decided about one never depends on another.
 """
 
 from bisect import bisect
@@ -11,18 +12,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import groupby
-from operator import attrgetter
-from typing import TypeVar
+from operator import attrgetter, itemgetter
+from typing import Final, NamedTuple, TypeVar
+
+from msgspec import Struct
 
 from domain import verdict as answers
-from domain.case import PastContact
+from domain.case import Case, CustomerFacts, History, PastContact
 from domain.channel import BY_A_PERSON, REACHED_BY, Channel
 from domain.contact import Outcome
+from domain.hold import Hold
 from domain.ladder import STAGES, Done, Ladder, Owed, PlannedStep, Step, first_step, next_step, step_after_expiry
 from domain.purpose import Direction, Purpose
 from domain.reminder import NewReminder, ReminderState
 from domain.verdict import Allow, Because, Suppress, Verdict
 from policy.judge import judge
+from policy.packs import RuleSet
 from storage.intents import Answer, Ended, Postponed, Task
 from storage.picture import Due, Picture, Reach, Standing, Stop
 from worker.cases import (
@@ -34,7 +39,7 @@ from worker.cases import (
     planning_zone,
     standing_hold,
 )
-from worker.letters import NO_ADDRESS, NO_COPY, Choice, Letter, our_own, write_letter
+from worker.letters import NO_ADDRESS, NO_COPY, Choice, Draft, Letter, our_own, write_letters
 from worker.planner import reminder_for
 from worker.poison import Stumble, stumble
 
@@ -43,12 +48,26 @@ OfCustomer = TypeVar("OfCustomer", Reach, Standing)
 _PARTY = attrgetter("party_id")
 _CUSTOMER = attrgetter("customer_id")
 _OWNER = attrgetter("party_id", "customer_id")
+_FIRST = itemgetter(0)
 
 #: On Python 3.11 to name a member of an enum costs three times a constant.
 _INTENDED, _OUT, _REMINDER = Outcome.INTENDED, Direction.OUT, Purpose.REMINDER
 
 EXPIRED = our_own("expired_unsent")
 HANDED = our_own("handed_to_a_person")
+
+#: Parties that go through the stages together: so many that a stage's code, once in the processor's nearest cache, is
+#: used many times, and so few that what they carry stays in the next.
+ABREAST: Final = 64
+
+
+class Question(Struct, frozen=True, gc=False):
+    """A reminder, and the way that is asked about."""
+
+    person: Person
+    row: Due
+    step: Step
+    channel: Channel
 
 
 @dataclass(slots=True)
@@ -63,14 +82,25 @@ class Decisions:
     planned: list[NewReminder] = field(default_factory=list)
     stumbles: list[Stumble] = field(default_factory=list)
 
-    def forget(self, party_id: int) -> None:
-        """Take back what was decided about a party."""
-        self.letters = [each for each in self.letters if each.intent.party_id != party_id]
-        self.postponed = [each for each in self.postponed if each.party_id != party_id]
-        self.ended = [each for each in self.ended if each.party_id != party_id]
-        self.answers = [each for each in self.answers if each.party_id != party_id]
-        self.tasks = [each for each in self.tasks if each.party_id != party_id]
-        self.planned = [each for each in self.planned if each.party_id != party_id]
+    def add(self, others: "Decisions") -> None:
+        self.letters += others.letters
+        self.postponed += others.postponed
+        self.ended += others.ended
+        self.answers += others.answers
+        self.tasks += others.tasks
+        self.planned += others.planned
+        self.stumbles += others.stumbles
+
+
+class Known(NamedTuple):
+    """What was read about all parties of the batch, by whom it is about."""
+
+    picture: Picture
+    epochs: Mapping[int, int]
+    reaches: Mapping[tuple[int, int], Sequence[Reach]]
+    standings: Mapping[tuple[int, int], Sequence[Standing]]
+    stops: Mapping[int, Sequence[Stop]]
+    spoken: Set[tuple[int, int]]
 
 
 def decide(
@@ -80,36 +110,85 @@ def decide(
 
     `spoken` are the accounts (party, account) of expired steps whose stage has spoken before.
     """
+    known = Known(
+        picture,
+        epochs,
+        _by_customer(picture.reaches),
+        _by_customer(picture.standings),
+        _by_party(picture.stops),
+        spoken,
+    )
     decisions = Decisions()
-    reaches = _by_customer(picture.reaches)
-    standings = _by_customer(picture.standings)
-    stops = _by_party(picture.stops)
-    for party_id, of_party in groupby(picture.due, key=_PARTY):
+    parties = [list(rows) for _, rows in groupby(picture.due, key=_PARTY)]
+    for start in range(0, len(parties), ABREAST):
+        abreast = parties[start : start + ABREAST]
         try:
-            history = picture.past(party_id)
-            holds = [standing_hold(row) for row in stops.get(party_id, ())]
-            for customer_id, rows in groupby(of_party, key=_CUSTOMER):
-                due = list(rows)
-                person = Person(
-                    due=due[0],
-                    stop_epoch=epochs[party_id],
-                    facts=customer_facts(due[0], scene.now),
-                    reaches=first_reaches(reaches.get((party_id, customer_id), ())),
-                    standings=standings.get((party_id, customer_id), ()),
-                    holds=holds,
-                    history=history,
-                )
-                _decide_person(scene, person, due, decisions, spoken)
-        except Exception as error:  # whatever is wrong with one party must not keep the others waiting
-            decisions.forget(party_id)
-            decisions.stumbles.append(stumble(party_id, error))
+            decisions.add(_decide_abreast(scene, known, abreast))
+        except Exception:  # whatever is wrong with one party must not keep the others waiting: each by itself
+            for party in abreast:
+                decisions.add(_decide_alone(scene, known, party))
     return decisions
 
 
-def _decide_person(
-    scene: Scene, person: Person, due: list[Due], decisions: Decisions, spoken: Set[tuple[int, int]]
-) -> None:
-    """Gentlest stage first: a message for several debts speaks in the words that all of them permit."""
+def _decide_alone(scene: Scene, known: Known, party: list[Due]) -> Decisions:
+    try:
+        return _decide_abreast(scene, known, [party])
+    except Exception as error:
+        return Decisions(stumbles=[stumble(party[0].party_id, error)])
+
+
+def _decide_abreast(scene: Scene, known: Known, parties: Sequence[list[Due]]) -> Decisions:
+    """One reminder of each party at a time, so that the next one of the same party knows what was decided before."""
+    decisions = Decisions()
+    queues = [
+        [(person, waiting) for person, due in people if (waiting := _sort_out(scene, known, person, due, decisions))]
+        for people in _people(scene, known, parties)
+    ]
+    while queues := [queue for queue in queues if queue]:
+        asked = [(person, *waiting.pop(0), waiting) for person, waiting in map(_FIRST, queues)]
+        choices = _find_ways(scene, [Question(person, row, step, step.channels[0]) for person, row, step, _ in asked])
+        drafts: list[Draft] = []
+        for (person, row, step, waiting), choice in zip(asked, choices, strict=True):
+            if not isinstance(choice, Choice):
+                _bar(scene, person, row, choice, decisions)
+            elif choice.channel in BY_A_PERSON:
+                _hand_over(scene, person, row, step, "call", decisions)
+            else:
+                joined = _join(scene, person, row, choice, waiting, decisions)
+                drafts.append(_draft(scene, person, ((row, step), *joined), choice))
+        _send(scene, drafts, decisions)
+        for queue in queues:
+            if not queue[0][1]:
+                del queue[0]
+    return decisions
+
+
+def _people(scene: Scene, known: Known, parties: Sequence[list[Due]]) -> list[list[tuple[Person, list[Due]]]]:
+    """The customers of each party, each with what is due."""
+    histories = [known.picture.past(due[0].party_id) for due in parties]
+    holds = [[standing_hold(row) for row in known.stops.get(due[0].party_id, ())] for due in parties]
+    customers = [[list(rows) for _, rows in groupby(due, key=_CUSTOMER)] for due in parties]
+    facts = [[customer_facts(due[0], scene.now) for due in each] for each in customers]
+    return [
+        [(_person(known, due, its, holding, history), due) for due, its in zip(each, theirs, strict=True)]
+        for each, theirs, holding, history in zip(customers, facts, holds, histories, strict=True)
+    ]
+
+
+def _person(known: Known, due: Sequence[Due], facts: CustomerFacts, holds: Sequence[Hold], history: History) -> Person:
+    row = due[0]
+    who = row.party_id, row.customer_id
+    return Person(
+        row, known.epochs[row.party_id], facts, first_reaches(known.reaches.get(who, ())),
+        known.standings.get(who, ()), holds, history,
+    )  # fmt: skip
+
+
+def _sort_out(
+    scene: Scene, known: Known, person: Person, due: Sequence[Due], decisions: Decisions
+) -> list[tuple[Due, Step]]:
+    """End and hand over what needs no judge; the rest with its step, gentlest stage first: a message for several debts
+    speaks in the words that all of them permit."""
     waiting: list[tuple[Due, Step]] = []
     for row in due:
         ladder = scene.release.ladders.get(row.ladder)
@@ -123,7 +202,7 @@ def _decide_person(
         elif row.expires_at <= scene.now:
             _answer(scene, row, Channel(row.channel), EXPIRED, "expire", None, decisions)
             decisions.ended.append(Ended(row.party_id, row.reminder_id, ReminderState.EXPIRED, EXPIRED.rule))
-            has_spoken = (row.party_id, row.account_id) in spoken
+            has_spoken = (row.party_id, row.account_id) in known.spoken
             decisions.planned.extend(_after_expiry(scene, person, row, ladder, has_spoken=has_spoken))
         elif not step.channels:
             _hand_over(scene, person, row, step, "specialist", decisions)
@@ -131,29 +210,31 @@ def _decide_person(
             waiting.append((row, step))
     if len(waiting) > 1:
         waiting.sort(key=lambda pair: (STAGES.index(pair[1].stage), pair[1].day, pair[0].reminder_id))
-    while waiting:
-        row, step = waiting.pop(0)
-        choice = _find_way(scene, person, row, step)
-        if not isinstance(choice, Choice):
-            _bar(scene, person, row, choice, decisions)
-        elif choice.channel in BY_A_PERSON:
-            _hand_over(scene, person, row, step, "call", decisions)
-        else:
-            joined = _join(scene, person, row, choice, waiting, decisions)
-            _send(scene, person, [(row, step), *joined], choice, decisions)
+    return waiting
 
 
 # ------------------------------------------------------------------------------------------------------------ the judge
 
 
-def _find_way(scene: Scene, person: Person, row: Due, step: Step) -> Choice | tuple[Channel, Verdict]:
-    """The step's first channel on which this reminder may go now; else the kindest of the refusals.
+Refusal = tuple[Channel, Verdict]
 
-    A hold with an end beats one without, and any hold beats "never".
+
+def _find_ways(scene: Scene, firsts: Sequence[Question]) -> list[Choice | Refusal]:
+    """For each, the step's first channel on which this reminder may go now; else the kindest of the refusals.
+
+    A hold with an end beats one without, and any hold beats "never". `firsts` ask about the first channel of each.
     """
-    refusals: list[tuple[Channel, Verdict]] = []
-    for channel in step.channels:
-        answer = _may_we(scene, person, row, step, channel)
+    answers = _may_we(scene, firsts)
+    return [
+        answer if isinstance(answer, Choice) else _another_way(scene, first, answer)
+        for first, answer in zip(firsts, answers, strict=True)
+    ]
+
+
+def _another_way(scene: Scene, first: Question, refused: Verdict) -> Choice | Refusal:
+    refusals = [(first.channel, refused)]
+    for channel in first.step.channels[1:]:
+        (answer,) = _may_we(scene, [Question(first.person, first.row, first.step, channel)])
         if isinstance(answer, Choice):
             return answer
         refusals.append((channel, answer))
@@ -172,8 +253,22 @@ def _kindness(refusal: tuple[Channel, Verdict]) -> tuple[int, float]:
             return 3, 0.0
 
 
-def _may_we(scene: Scene, person: Person, row: Due, step: Step, channel: Channel) -> Choice | Verdict:
-    reach = person.reaches.get(REACHED_BY[channel])
+def _may_we(scene: Scene, questions: Sequence[Question]) -> list[Choice | Verdict]:
+    bounds = [_bounds(scene, asked) for asked in questions]
+    cases = [
+        bound if isinstance(bound, Suppress) else _case(scene, asked, *bound)
+        for asked, bound in zip(questions, bounds, strict=True)
+    ]
+    verdicts: list[Verdict] = [case if isinstance(case, Suppress) else judge(*case) for case in cases]
+    return [
+        _choice(scene, asked, *bound, verdict) if isinstance(bound, tuple) and isinstance(verdict, Allow) else verdict
+        for asked, bound, verdict in zip(questions, bounds, verdicts, strict=True)
+    ]
+
+
+def _bounds(scene: Scene, asked: Question) -> tuple[Reach, RuleSet] | Suppress:
+    """Where they would be reached, and the rules that apply to them there."""
+    row, reach = asked.row, asked.person.reaches.get(REACHED_BY[asked.channel])
     if reach is None:
         return NO_ADDRESS
     where = row.residence, reach.country
@@ -185,17 +280,21 @@ def _may_we(scene: Scene, person: Person, row: Due, step: Step, channel: Channel
             licence=scene.lender.licence,
             on=scene.now.date(),
         )
-    if isinstance(rules, Suppress):
-        return rules
-    verdict = judge(case_of(scene, person, row, channel, reach), rules)
-    if not isinstance(verdict, Allow):
-        return verdict
+    return rules if isinstance(rules, Suppress) else (reach, rules)
+
+
+def _case(scene: Scene, asked: Question, reach: Reach, rules: RuleSet) -> tuple[Case, RuleSet]:
+    return case_of(scene, asked.person, asked.row, asked.channel, reach), rules
+
+
+def _choice(scene: Scene, asked: Question, reach: Reach, rules: RuleSet, allow: Allow) -> Choice | Suppress:
+    channel, row = asked.channel, asked.row
     if channel in BY_A_PERSON:
-        return Choice(channel, reach, rules, verdict, row.locale)
-    locale = scene.release.catalogue.locale_for(step.message, channel, row.locale)
+        return Choice(channel, reach, rules, allow, row.locale)
+    locale = scene.release.catalogue.locale_for(asked.step.message, channel, row.locale)
     if locale is None:
         return NO_COPY
-    return Choice(channel, reach, rules, verdict, locale)
+    return Choice(channel, reach, rules, allow, locale)
 
 
 def _join(
@@ -238,18 +337,23 @@ def _bar(scene: Scene, person: Person, row: Due, refusal: tuple[Channel, Verdict
 # ------------------------------------------------------------------------------------------------------- what to write
 
 
-def _send(
-    scene: Scene, person: Person, covered: Sequence[tuple[Due, Step]], choice: Choice, decisions: Decisions
-) -> None:
-    successors = tuple([new for row, _ in covered for new in _successor(scene, person, row)])
-    letter = write_letter(scene, person, covered, choice, successors)
-    if isinstance(letter, Suppress):
-        for row, _ in covered:
-            _bar(scene, person, row, (choice.channel, letter), decisions)
-        return
-    decisions.letters.append(letter)
-    # Not of the person, whose history this is: nobody looks for a ring of values, and it would stay for ever.
-    person.history.append(scene.now, partial(_past_contact, scene, covered, choice))
+def _draft(scene: Scene, person: Person, covered: tuple[tuple[Due, Step], ...], choice: Choice) -> Draft:
+    successors = []
+    for row, _ in covered:
+        successors += _successor(scene, person, row)
+    return Draft(person, covered, choice, tuple(successors))
+
+
+def _send(scene: Scene, drafts: Sequence[Draft], decisions: Decisions) -> None:
+    for draft, letter in zip(drafts, write_letters(scene, drafts), strict=True):
+        person, covered, choice = draft.person, draft.covered, draft.choice
+        if isinstance(letter, Suppress):
+            for row, _ in covered:
+                _bar(scene, person, row, (choice.channel, letter), decisions)
+            continue
+        decisions.letters.append(letter)
+        # Not of the person, whose history this is: nobody looks for a ring of values, and it would stay for ever.
+        person.history.append(scene.now, partial(_past_contact, scene, covered, choice))
 
 
 def _past_contact(scene: Scene, covered: Sequence[tuple[Due, Step]], choice: Choice) -> PastContact:

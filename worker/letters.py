@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -69,90 +70,114 @@ class Choice(Struct, frozen=True, gc=False):
     locale: str
 
 
-def write_letter(
-    scene: Scene,
-    person: Person,
-    covered: Sequence[tuple[Due, Step]],
-    choice: Choice,
-    successors: tuple[NewReminder, ...],
-) -> Letter | Suppress:
-    """One letter for the debts it covers, the first of which chose the words; Suppress when it cannot be written."""
-    row, step = covered[0]
+class Draft(Struct, frozen=True, gc=False):
+    """A message that may go: for whom, which debts it covers (the first one chose the words), how, and what follows."""
+
+    person: Person
+    covered: tuple[tuple[Due, Step], ...]
+    choice: Choice
+    successors: tuple[NewReminder, ...]
+
+
+def write_letters(scene: Scene, drafts: Sequence[Draft]) -> Sequence[Letter | Suppress]:
+    """A letter for each draft, or why it cannot be written."""
+    if len(drafts) > 1:
+        with suppress(Unsealable, CopyError, BadFacts):  # one of them cannot be written: each by itself
+            return _write(scene, drafts)
+    return [_write_alone(scene, draft) for draft in drafts]
+
+
+def _write_alone(scene: Scene, draft: Draft) -> Letter | Suppress:
+    try:
+        return _write(scene, [draft])[0]
+    except Unsealable:
+        return KEY_DESTROYED
+    except (CopyError, BadFacts) as error:
+        step, choice, row = _words_for(scene, draft)[0], draft.choice, draft.covered[0][0]
+        log.error("copy_refused", message=step.message, channel=choice.channel, locale=choice.locale,
+                  account_id=row.account_id, why=type(error).__name__)  # fmt: skip
+        return COPY_REFUSED
+
+
+def _write(scene: Scene, drafts: Sequence[Draft]) -> list[Letter]:
+    """Open the customers' envelopes, render, seal the facts, a stage at a time.
+
+    Raises Unsealable (also for a key that is destroyed), CopyError or BadFacts when any of them cannot be written.
+    """
+    rows = [draft.covered[0][0] for draft in drafts]
+    choices = [draft.choice for draft in drafts]
+    words = [_words_for(scene, draft) for draft in drafts]
+    keys = [customer_key(scene.keyring, row) for row in rows]
+    tos = [key.open(choice.reach.sealed).decode() for key, choice in zip(keys, choices, strict=True)]
+    names = [key.open(row.name_sealed or b"").decode() for key, row in zip(keys, rows, strict=True)]
+    facts = [
+        facts_of(scene, row, [each for each, _ in draft.covered], draft.choice.locale, name=name)
+        for draft, row, name in zip(drafts, rows, names, strict=True)
+    ]
+    render = scene.release.catalogue.render
+    rendered = [
+        render(step.message, choice.channel, choice.locale, its)
+        for (step, _), choice, its in zip(words, choices, facts, strict=True)
+    ]
+    plain = [its.to_json() for its in facts]
+    sealed = [key.seal(its) for key, its in zip(keys, plain, strict=True)]
+    proofs = [proof_of(scene.keyring, its) for its in rendered]
+    intents = [
+        _intent(scene, draft, step, {**drawn, "words": proof}, facts_sealed)
+        for draft, (step, drawn), proof, facts_sealed in zip(drafts, words, proofs, sealed, strict=True)
+    ]
+    for row, (step, _), its in zip(rows, words, rendered, strict=True):
+        if its.warnings:  # by the customer's own name: it is sent all the same
+            log.warning("name_reads_like", why=list(its.warnings), message=step.message, account_id=row.account_id)
+    return [
+        Letter(intent, _outbound(scene, draft, intent, to, its), draft.successors)
+        for draft, intent, to, its in zip(drafts, intents, tos, rendered, strict=True)
+    ]
+
+
+def _words_for(scene: Scene, draft: Draft) -> tuple[Step, Mapping[str, object]]:
+    """The step with the message whose words go out, and what to write on the contact about that."""
+    row, step = draft.covered[0]
     message, drawn = words_for(scene, step.message, row.customer_id)
-    if message != step.message:
-        step = replace(step, message=message)
-        covered = [(row, step), *covered[1:]]
-    rows, accounts, late = [], [], []
-    for each, its in covered:
-        rows.append(each)
-        accounts.append(IntentAccount(each.account_id, each.reminder_id, its.id, its.stage))
-        late.append(days_late(each, scene.now))
-    composed = _compose(scene, row, step, choice, rows)
-    if isinstance(composed, Suppress):
-        return composed
-    facts_sealed, to, rendered = composed
-    inputs = {
-        "days_past_due": late,
-        "attempt": row.attempt,
-        "zone_confirmed": person.facts.zone_confirmed,
-        "residence": row.residence,
-        "number_country": choice.reach.country,
-        "number_zones": choice.reach.zones,
-        "address_kind": choice.reach.kind,
-        **drawn,
-        "words": proof_of(scene.keyring, rendered),
-    }
-    intent = _intent(scene, person, row, step, choice, inputs, facts_sealed, tuple(accounts))
-    outbound = Outbound(  # by position: it is made once for each message
-        intent.contact_id, row.party_id, choice.channel, to, _sender(scene.lender, choice.channel), rendered,
-        _validity(scene.now, choice.allow.until, row.expires_at), f"r{row.reminder_id}",
-        _unsubscribe_url(scene, intent), None, time.monotonic(),
-    )  # fmt: skip
-    return Letter(intent, outbound, successors)
+    return (step if message == step.message else replace(step, message=message)), drawn
 
 
-def _intent(
-    scene: Scene,
-    person: Person,
-    row: Due,
-    step: Step,
-    choice: Choice,
-    inputs: Mapping[str, object],
-    facts_sealed: bytes,
-    accounts: tuple[IntentAccount, ...],
-) -> Intent:
+def _intent(scene: Scene, draft: Draft, step: Step, more: Mapping[str, object], facts_sealed: bytes) -> Intent:
+    person, choice, row = draft.person, draft.choice, draft.covered[0][0]
     reach, facts = choice.reach, person.facts
     now, lender, because = scene.now, scene.lender, choice.allow.because
+    accounts, late = [], []
+    for each, its in draft.covered:
+        accounts.append(IntentAccount(each.account_id, each.reminder_id, its.id, its.stage))
+        late.append(days_late(each, now))
     return Intent(  # by position: it is made once for each message
         row.party_id, new_contact_id(now), now, row.customer_id, lender.id, lender.actor, choice.channel,
         reach.address_id, reach.lookup, _REMINDER, step.message, choice.locale, step.stage,
         because.rule, because.pack, choice.rules.ids,
         facts.zones if facts.zone_confirmed else tuple(dict.fromkeys((*facts.zones, *reach.zones))),
         choice.allow.until, person.stop_epoch, scene.release.hash,
-        inputs, facts_sealed, accounts,
+        {
+            "days_past_due": late,
+            "attempt": row.attempt,
+            "zone_confirmed": facts.zone_confirmed,
+            "residence": row.residence,
+            "number_country": reach.country,
+            "number_zones": reach.zones,
+            "address_kind": reach.kind,
+            **more,
+        },
+        facts_sealed,
+        tuple(accounts),
     )  # fmt: skip
 
 
-def _compose(
-    scene: Scene, row: Due, step: Step, choice: Choice, covered: Sequence[Due]
-) -> tuple[bytes, str, Rendered] | Suppress:
-    """Open the customer's envelope, render, seal the facts: sealed facts, clear address, words."""
-    try:
-        key = customer_key(scene.keyring, row)
-        if key is None:
-            return KEY_DESTROYED
-        to = key.open(choice.reach.sealed).decode()
-        facts = facts_of(scene, row, covered, choice.locale, name=key.open(row.name_sealed or b"").decode())
-        rendered = scene.release.catalogue.render(step.message, choice.channel, choice.locale, facts)
-        if rendered.warnings:  # by the customer's own name: it is sent all the same
-            log.warning("name_reads_like", why=list(rendered.warnings), message=step.message, account_id=row.account_id)
-        return key.seal(facts.to_json()), to, rendered
-    except Unsealable:
-        return KEY_DESTROYED
-    except (CopyError, BadFacts) as error:
-        log.error("copy_refused", message=step.message, channel=choice.channel, locale=choice.locale,
-                  account_id=row.account_id, why=type(error).__name__)  # fmt: skip
-        return COPY_REFUSED
+def _outbound(scene: Scene, draft: Draft, intent: Intent, to: str, rendered: Rendered) -> Outbound:
+    row, choice = draft.covered[0][0], draft.choice
+    return Outbound(  # by position: it is made once for each message
+        intent.contact_id, row.party_id, choice.channel, to, _sender(scene.lender, choice.channel), rendered,
+        _validity(scene.now, choice.allow.until, row.expires_at), f"r{row.reminder_id}",
+        _unsubscribe_url(scene, intent), None, time.monotonic(),
+    )  # fmt: skip
 
 
 def _unsubscribe_url(scene: Scene, intent: Intent) -> str | None:

@@ -7,7 +7,7 @@ from messages.facts import BadFacts
 from messages.preview import View, view
 from storage import lanes, one_account
 from storage.ledger import Account
-from storage.sealing import Unsealable
+from storage.sealing import KeyDestroyed, Unsealable
 from worker.cases import Scene, customer_key, facts_of
 from worker.releases import compile_release
 from worker.wiring import Spine
@@ -36,9 +36,9 @@ def view_for(
     scene = Scene(now, release, release.lenders[account.lender_id], spine.keyring, spine.public_url)
     try:
         key = customer_key(spine.keyring, row)
-        if key is None:
-            raise CannotShow("the customer's key is destroyed: nobody can show their name again")
         facts = facts_of(scene, row, [row], locale, name=key.open(row.name_sealed or b"").decode())
+    except KeyDestroyed:
+        raise CannotShow("the customer's key is destroyed: nobody can show their name again") from None
     except Unsealable:
         raise CannotShow("the customer's name cannot be unsealed: are these the right keys?") from None
     except BadFacts as refused:
