@@ -21,7 +21,6 @@ from domain import verdict as answers
 from domain.case import Case, CustomerFacts, History, PastContact
 from domain.channel import BY_A_PERSON, REACHED_BY, Channel
 from domain.contact import Outcome
-from domain.hold import Hold
 from domain.ladder import STAGES, Done, Ladder, Owed, PlannedStep, Step, first_step, next_step, step_after_expiry
 from domain.purpose import Direction, Purpose
 from domain.reminder import NewReminder, ReminderState
@@ -140,10 +139,11 @@ def _decide_alone(scene: Scene, known: Known, party: list[Due]) -> Decisions:
 def _decide_abreast(scene: Scene, known: Known, parties: Sequence[list[Due]]) -> Decisions:
     """One reminder of each party at a time, so that the next one of the same party knows what was decided before."""
     decisions = Decisions()
-    queues = [
-        [(person, waiting) for person, due in people if (waiting := _sort_out(scene, known, person, due, decisions))]
-        for people in _people(scene, known, parties)
-    ]
+    queues: list[list[tuple[Person, list[tuple[Due, Step]]]]] = [[] for _ in parties]
+    for number, person, due in _people(scene, known, parties):
+        waiting = _sort_out(scene, known, person, due, decisions)
+        if waiting:
+            queues[number].append((person, waiting))
     while queues := [queue for queue in queues if queue]:
         asked = [(person, *waiting.pop(0), waiting) for person, waiting in map(_FIRST, queues)]
         choices = _find_ways(scene, [Question(person, row, step, step.channels[0]) for person, row, step, _ in asked])
@@ -155,7 +155,7 @@ def _decide_abreast(scene: Scene, known: Known, parties: Sequence[list[Due]]) ->
                 _hand_over(scene, person, row, step, "call", decisions)
             else:
                 joined = _join(scene, person, row, choice, waiting, decisions)
-                drafts.append(_draft(scene, person, ((row, step), *joined), choice))
+                drafts.append(_draft(scene, person, [(row, step), *joined], choice))
         _send(scene, drafts, decisions)
         for queue in queues:
             if not queue[0][1]:
@@ -163,24 +163,28 @@ def _decide_abreast(scene: Scene, known: Known, parties: Sequence[list[Due]]) ->
     return decisions
 
 
-def _people(scene: Scene, known: Known, parties: Sequence[list[Due]]) -> list[list[tuple[Person, list[Due]]]]:
-    """The customers of each party, each with what is due."""
+def _people(scene: Scene, known: Known, parties: Sequence[list[Due]]) -> list[tuple[int, Person, list[Due]]]:
+    """The customers of all parties: the number of the party, who they are, and what is due."""
+    customers: list[tuple[int, list[Due]]] = []
+    for number, due in enumerate(parties):
+        if len(due) == 1:
+            customers.append((number, due))
+        else:
+            customers += [(number, list(rows)) for _, rows in groupby(due, key=_CUSTOMER)]
     histories = [known.picture.past(due[0].party_id) for due in parties]
-    holds = [[standing_hold(row) for row in known.stops.get(due[0].party_id, ())] for due in parties]
-    customers = [[list(rows) for _, rows in groupby(due, key=_CUSTOMER)] for due in parties]
-    facts = [[customer_facts(due[0], scene.now) for due in each] for each in customers]
+    facts = [customer_facts(due[0], scene.now) for _, due in customers]
     return [
-        [(_person(known, due, its, holding, history), due) for due, its in zip(each, theirs, strict=True)]
-        for each, theirs, holding, history in zip(customers, facts, holds, histories, strict=True)
+        (number, _person(known, due[0], its, histories[number]), due)
+        for (number, due), its in zip(customers, facts, strict=True)
     ]
 
 
-def _person(known: Known, due: Sequence[Due], facts: CustomerFacts, holds: Sequence[Hold], history: History) -> Person:
-    row = due[0]
+def _person(known: Known, row: Due, facts: CustomerFacts, history: History) -> Person:
     who = row.party_id, row.customer_id
+    stops = known.stops.get(row.party_id)
     return Person(
         row, known.epochs[row.party_id], facts, first_reaches(known.reaches.get(who, ())),
-        known.standings.get(who, ()), holds, history,
+        known.standings.get(who, ()), list(map(standing_hold, stops)) if stops else (), history,
     )  # fmt: skip
 
 
@@ -256,10 +260,11 @@ def _kindness(refusal: tuple[Channel, Verdict]) -> tuple[int, float]:
 def _may_we(scene: Scene, questions: Sequence[Question]) -> list[Choice | Verdict]:
     bounds = [_bounds(scene, asked) for asked in questions]
     cases = [
-        bound if isinstance(bound, Suppress) else _case(scene, asked, *bound)
+        case_of(scene, asked.person, asked.row, asked.channel, bound[0])
         for asked, bound in zip(questions, bounds, strict=True)
+        if isinstance(bound, tuple)
     ]
-    verdicts: list[Verdict] = [case if isinstance(case, Suppress) else judge(*case) for case in cases]
+    verdicts = _judged(cases, bounds)
     return [
         _choice(scene, asked, *bound, verdict) if isinstance(bound, tuple) and isinstance(verdict, Allow) else verdict
         for asked, bound, verdict in zip(questions, bounds, verdicts, strict=True)
@@ -283,8 +288,10 @@ def _bounds(scene: Scene, asked: Question) -> tuple[Reach, RuleSet] | Suppress:
     return rules if isinstance(rules, Suppress) else (reach, rules)
 
 
-def _case(scene: Scene, asked: Question, reach: Reach, rules: RuleSet) -> tuple[Case, RuleSet]:
-    return case_of(scene, asked.person, asked.row, asked.channel, reach), rules
+def _judged(cases: Iterable[Case], bounds: Sequence[tuple[Reach, RuleSet] | Suppress]) -> list[Verdict]:
+    """The verdict on each; `cases` are those of whom the bounds are known."""
+    case = iter(cases)
+    return [judge(next(case), bound[1]) if isinstance(bound, tuple) else bound for bound in bounds]
 
 
 def _choice(scene: Scene, asked: Question, reach: Reach, rules: RuleSet, allow: Allow) -> Choice | Suppress:
@@ -337,30 +344,30 @@ def _bar(scene: Scene, person: Person, row: Due, refusal: tuple[Channel, Verdict
 # ------------------------------------------------------------------------------------------------------- what to write
 
 
-def _draft(scene: Scene, person: Person, covered: tuple[tuple[Due, Step], ...], choice: Choice) -> Draft:
-    successors = []
-    for row, _ in covered:
+def _draft(scene: Scene, person: Person, covered: Sequence[tuple[Due, Step]], choice: Choice) -> Draft:
+    rows, steps = zip(*covered, strict=True)
+    successors: list[NewReminder] = []
+    for row in rows:
         successors += _successor(scene, person, row)
-    return Draft(person, covered, choice, tuple(successors))
+    return Draft(person, rows, steps, choice, tuple(successors))
 
 
 def _send(scene: Scene, drafts: Sequence[Draft], decisions: Decisions) -> None:
     for draft, letter in zip(drafts, write_letters(scene, drafts), strict=True):
-        person, covered, choice = draft.person, draft.covered, draft.choice
         if isinstance(letter, Suppress):
-            for row, _ in covered:
-                _bar(scene, person, row, (choice.channel, letter), decisions)
+            for row in draft.rows:
+                _bar(scene, draft.person, row, (draft.choice.channel, letter), decisions)
             continue
         decisions.letters.append(letter)
         # Not of the person, whose history this is: nobody looks for a ring of values, and it would stay for ever.
-        person.history.append(scene.now, partial(_past_contact, scene, covered, choice))
+        draft.person.history.append(scene.now, partial(_past_contact, scene, draft.rows, draft.choice))
 
 
-def _past_contact(scene: Scene, covered: Sequence[tuple[Due, Step]], choice: Choice) -> PastContact:
+def _past_contact(scene: Scene, covered: Sequence[Due], choice: Choice) -> PastContact:
     """What has just been decided, as what is still to be decided about the same party counts it."""
     return PastContact(
-        scene.now, choice.channel, _INTENDED, tuple([str(row.account_id) for row, _ in covered]),
-        choice.reach.lookup.hex(), _OUT, _REMINDER, scene.lender.actor, scene.lender.id, covered[0][0].household,
+        scene.now, choice.channel, _INTENDED, tuple([str(row.account_id) for row in covered]),
+        choice.reach.lookup.hex(), _OUT, _REMINDER, scene.lender.actor, scene.lender.id, covered[0].household,
     )  # fmt: skip
 
 

@@ -74,7 +74,8 @@ class Draft(Struct, frozen=True, gc=False):
     """A message that may go: for whom, which debts it covers (the first one chose the words), how, and what follows."""
 
     person: Person
-    covered: tuple[tuple[Due, Step], ...]
+    rows: tuple[Due, ...]
+    steps: tuple[Step, ...]
     choice: Choice
     successors: tuple[NewReminder, ...]
 
@@ -93,7 +94,7 @@ def _write_alone(scene: Scene, draft: Draft) -> Letter | Suppress:
     except Unsealable:
         return KEY_DESTROYED
     except (CopyError, BadFacts) as error:
-        step, choice, row = _words_for(scene, draft)[0], draft.choice, draft.covered[0][0]
+        step, choice, row = _words_for(scene, draft)[0], draft.choice, draft.rows[0]
         log.error("copy_refused", message=step.message, channel=choice.channel, locale=choice.locale,
                   account_id=row.account_id, why=type(error).__name__)  # fmt: skip
         return COPY_REFUSED
@@ -104,14 +105,14 @@ def _write(scene: Scene, drafts: Sequence[Draft]) -> list[Letter]:
 
     Raises Unsealable (also for a key that is destroyed), CopyError or BadFacts when any of them cannot be written.
     """
-    rows = [draft.covered[0][0] for draft in drafts]
+    rows = [draft.rows[0] for draft in drafts]
     choices = [draft.choice for draft in drafts]
     words = [_words_for(scene, draft) for draft in drafts]
     keys = [customer_key(scene.keyring, row) for row in rows]
     tos = [key.open(choice.reach.sealed).decode() for key, choice in zip(keys, choices, strict=True)]
     names = [key.open(row.name_sealed or b"").decode() for key, row in zip(keys, rows, strict=True)]
     facts = [
-        facts_of(scene, row, [each for each, _ in draft.covered], draft.choice.locale, name=name)
+        facts_of(scene, row, draft.rows, draft.choice.locale, name=name)
         for draft, row, name in zip(drafts, rows, names, strict=True)
     ]
     render = scene.release.catalogue.render
@@ -137,17 +138,17 @@ def _write(scene: Scene, drafts: Sequence[Draft]) -> list[Letter]:
 
 def _words_for(scene: Scene, draft: Draft) -> tuple[Step, Mapping[str, object]]:
     """The step with the message whose words go out, and what to write on the contact about that."""
-    row, step = draft.covered[0]
+    row, step = draft.rows[0], draft.steps[0]
     message, drawn = words_for(scene, step.message, row.customer_id)
     return (step if message == step.message else replace(step, message=message)), drawn
 
 
 def _intent(scene: Scene, draft: Draft, step: Step, more: Mapping[str, object], facts_sealed: bytes) -> Intent:
-    person, choice, row = draft.person, draft.choice, draft.covered[0][0]
+    person, choice, row = draft.person, draft.choice, draft.rows[0]
     reach, facts = choice.reach, person.facts
     now, lender, because = scene.now, scene.lender, choice.allow.because
     accounts, late = [], []
-    for each, its in draft.covered:
+    for each, its in zip(draft.rows, draft.steps, strict=True):
         accounts.append(IntentAccount(each.account_id, each.reminder_id, its.id, its.stage))
         late.append(days_late(each, now))
     return Intent(  # by position: it is made once for each message
@@ -172,7 +173,7 @@ def _intent(scene: Scene, draft: Draft, step: Step, more: Mapping[str, object], 
 
 
 def _outbound(scene: Scene, draft: Draft, intent: Intent, to: str, rendered: Rendered) -> Outbound:
-    row, choice = draft.covered[0][0], draft.choice
+    row, choice = draft.rows[0], draft.choice
     return Outbound(  # by position: it is made once for each message
         intent.contact_id, row.party_id, choice.channel, to, _sender(scene.lender, choice.channel), rendered,
         _validity(scene.now, choice.allow.until, row.expires_at), f"r{row.reminder_id}",
