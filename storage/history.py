@@ -104,7 +104,7 @@ def _instants(packed: bytes) -> Sequence[int]:
         position += _HEAD_BYTES + length
         found.append(at)
         rests.append(length)
-    if len(rests) <= _LONGEST_FORM:
+    if position == end and len(rests) <= _LONGEST_FORM:  # one that is cut short is nobody else's form
         if len(_forms) >= _FORMS_KEPT:
             _forms.clear()
         lengths = tuple(rests)

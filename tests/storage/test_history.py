@@ -95,6 +95,15 @@ def test_entries_are_read_when_asked_for_and_what_is_added_comes_after_them(conn
     assert (len(past), list(past), past[-1]) == (3, [earlier, later, earlier], earlier)
 
 
+def test_a_past_that_is_cut_short_spoils_nobody_elses() -> None:
+    whole = history.entry_of(NOW, new_contact_id(NOW), b"x" * 40)
+    cut = history.entry_of(NOW, new_contact_id(NOW), b"x" * 60)[: len(whole)]
+
+    history.unpack(7, cut, {})
+
+    assert history.unpack(8, whole, {}).latest(1) == NOW
+
+
 def read(connection: Connection, party: int, *, days: int = 40) -> list[PastContact]:
     since = NOW - timedelta(days=days)
     telling = connection.execute(history.TELLING, ([party], since)).fetchone()
