@@ -79,13 +79,15 @@ class Bare:
             letters = self._letters(due, example.facts)
             conn.execute(_OPEN, (batch_id, f"bench:null:{shard}", f"worker@bare:{os.getpid()}", LEASE, len(due)))
             _write_contacts(conn, example, due, letters, epochs, now)
-            conn.execute(_INTEND, (batch_id, *_ids(due), wire.uuid_array([contact_id for contact_id, _ in letters])))
+            conn.execute(_INTEND, (batch_id, *_ids(due), _contacts(letters)))
         for start in range(0, len(due), self.wave):
-            before, wave = slice(max(0, start - self.wave), start), due[start : start + self.wave]
-            conn.execute(_TURN, (*_record(example, due[before], letters[before], now), LEASE, batch_id, *_ids(wave)))
+            before, wave = slice(max(0, start - self.wave), start), letters[start : start + self.wave]
+            recorded = _record(example, due[before], letters[before], now, batch_id)
+            conn.execute(_TURN, (*recorded, LEASE, _contacts(wave), batch_id))
         last = slice((len(due) - 1) // self.wave * self.wave, len(due))
         with conn.pipeline(), conn.transaction():
-            conn.execute(_TURN, (*_record(example, due[last], letters[last], now), LEASE, batch_id, *_ids(())))
+            recorded = _record(example, due[last], letters[last], now, batch_id)
+            conn.execute(_TURN, (*recorded, LEASE, _contacts(()), batch_id))
             conn.execute(_CLOSE, (batch_id,))
         return len(due)
 
@@ -156,17 +158,22 @@ def _facts_of(row: Row) -> bytes:
     return history.facts_of("null", "reminder", "creditor", "bench", row[9], (row[2],))
 
 
-def _record(example: Example, due: Sequence[Row], letters: Sequence[Letter], now: datetime) -> tuple[object, ...]:
+def _record(
+    example: Example, due: Sequence[Row], letters: Sequence[Letter], now: datetime, batch_id: UUID
+) -> tuple[object, ...]:
     """The parameters of what is written about a wave that was sent: its events, its ends, and what follows."""
     parties, reminders = _ids(due)
     event, following, comes = example.event, example.reminder, now + STEP_AFTER
-    contacts = wire.uuid_array([contact_id for contact_id, _ in letters])
     return (
-        now, *_texts(event, "kind", "dedupe_key", "provider"), now, parties, contacts,
-        now, parties, reminders,
+        now, *_texts(event, "kind", "dedupe_key", "provider"), now, parties, _contacts(letters),
+        now, batch_id, parties, reminders,
         *_texts(following, "lender_id", "ladder", "step", "stage", "channel"), comes, comes, comes + STEP_LASTS,
         parties, wire.int8_array([row[2] for row in due]), wire.int2_array([row[4] for row in due]),
     )  # fmt: skip
+
+
+def _contacts(letters: Sequence[Letter]) -> wire.Uuids:
+    return wire.uuid_array([contact_id for contact_id, _ in letters])
 
 
 def _ids(due: Sequence[Row]) -> tuple[wire.Int8s, wire.Int8s]:
@@ -209,8 +216,7 @@ _OPEN: LiteralString = """
 """
 
 _INTEND: LiteralString = """
-    UPDATE reminder r SET state = 'intended', contact_id = v.contact_id, batch_id = %s, judged_epoch = 0,
-                          stamped_at = NULL, reason = NULL
+    UPDATE reminder r SET state = 'intended', contact_id = v.contact_id, batch_id = %s, reason = NULL
     FROM unnest(%s, %s, %s) AS v(party_id, reminder_id, contact_id)
     WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
 """
@@ -222,7 +228,9 @@ _TURN: LiteralString = """
         SELECT v.party_id, v.contact_id, %s, %s, %s, %s, %s, v.contact_id::text
         FROM unnest(%s, %s) AS v(party_id, contact_id)
     ), ended AS (
-        UPDATE reminder r SET state = 'sent', ended_at = %s FROM unnest(%s, %s) AS v(party_id, reminder_id)
+        UPDATE reminder r SET state = 'sent', ended_at = %s,
+                              stamped_at = (SELECT stamped_at FROM batch WHERE batch_id = %s)
+        FROM unnest(%s, %s) AS v(party_id, reminder_id)
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
         RETURNING r.party_id, r.account_id
     ), planned AS (
@@ -230,11 +238,9 @@ _TURN: LiteralString = """
                               account_id, shard)
         SELECT %s, %s, %s, %s, %s, %s::timestamptz, %s::timestamptz, %s::timestamptz, v.*
         FROM unnest(%s, %s, %s) AS v(party_id, account_id, shard) JOIN ended USING (party_id, account_id)
-    ), renewed AS (
-        UPDATE batch SET lease_until = clock_timestamp() + %s WHERE batch_id = %s
     )
-    UPDATE reminder r SET stamped_at = clock_timestamp() FROM unnest(%s, %s) AS v(party_id, reminder_id)
-    WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
+    UPDATE batch SET lease_until = clock_timestamp() + %s, stamped_at = clock_timestamp(), waves = waves + 1, wave = %s
+    WHERE batch_id = %s
 """
 
 _CLOSE: LiteralString = "UPDATE batch SET ended_at = clock_timestamp(), ended_how = 'finished' WHERE batch_id = %s"

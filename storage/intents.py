@@ -123,9 +123,8 @@ def write_intents(conn: Conn, batch_id: UUID, intents: Sequence[Intent]) -> None
     covered = [(intent, account) for intent in intents for account in intent.accounts]
     conn.execute(
         """
-        UPDATE reminder r SET state = 'intended', contact_id = v.contact_id, batch_id = %s, judged_epoch = v.epoch,
-                              stamped_at = NULL, reason = NULL
-        FROM unnest(%s, %s, %s, %s) AS v(party_id, reminder_id, contact_id, epoch)
+        UPDATE reminder r SET state = 'intended', contact_id = v.contact_id, batch_id = %s, reason = NULL
+        FROM unnest(%s, %s, %s) AS v(party_id, reminder_id, contact_id)
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.state = 'planned'
         """,
         (
@@ -133,7 +132,6 @@ def write_intents(conn: Conn, batch_id: UUID, intents: Sequence[Intent]) -> None
             wire.int8_array([i.party_id for i, _ in covered]),
             wire.int8_array([a.reminder_id for _, a in covered]),
             wire.uuid_array([i.contact_id for i, _ in covered]),
-            wire.int8_array([i.stop_epoch for i, _ in covered]),
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from storage.rows import Conn, transpose
 
@@ -154,6 +154,7 @@ def cancel(conn: Conn, accounts: Iterable[tuple[int, int]], *, reason: str, at: 
     parties, ids = transpose(sorted(set(accounts)), 2)
     if not parties:
         return 0
+    conn.execute(_STIR, (parties, ids))
     row = conn.execute(
         """
         WITH gone AS (
@@ -161,7 +162,9 @@ def cancel(conn: Conn, accounts: Iterable[tuple[int, int]], *, reason: str, at: 
             FROM (SELECT o.party_id, o.reminder_id, o.contact_id
                   FROM unnest(%s::bigint[], %s::bigint[]) AS v(party_id, account_id)
                   JOIN reminder o ON o.party_id = v.party_id AND o.account_id = v.account_id
-                  WHERE o.state = 'planned' OR (o.state = 'intended' AND o.stamped_at IS NULL)
+                  WHERE o.state = 'planned'
+                     OR (o.state = 'intended' AND EXISTS (SELECT 1 FROM batch b WHERE b.batch_id = o.batch_id
+                                                          AND o.contact_id <> ALL (b.wave)))
                   FOR NO KEY UPDATE OF o) old
             WHERE r.party_id = old.party_id AND r.reminder_id = old.reminder_id
             RETURNING old.party_id, old.contact_id
@@ -169,8 +172,6 @@ def cancel(conn: Conn, accounts: Iterable[tuple[int, int]], *, reason: str, at: 
             INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
             SELECT DISTINCT c.party_id, c.contact_id, c.intended_at, 'released', 'released', %s::timestamptz, %s
             FROM gone g JOIN contact c ON c.party_id = g.party_id AND c.contact_id = g.contact_id
-            WHERE NOT EXISTS (SELECT 1 FROM reminder o WHERE o.party_id = g.party_id AND o.contact_id = g.contact_id
-                              AND o.stamped_at IS NOT NULL)
             ON CONFLICT DO NOTHING
         )
         SELECT count(*) FROM gone
@@ -188,6 +189,19 @@ def cancel(conn: Conn, accounts: Iterable[tuple[int, int]], *, reason: str, at: 
         (at, parties),
     )
     return int(row[0])
+
+
+# A batch out of which something is taken is locked first: the worker that is about to stamp its next wave waits, sees
+# that the batch was stirred, and asks anew (storage/waves.py). So nothing that is stamped is cancelled, and the other
+# way round.
+_STIR: Final = """
+    UPDATE batch SET stirs = stirs + 1 WHERE batch_id = ANY (ARRAY(
+        SELECT b.batch_id FROM batch b WHERE b.batch_id IN (
+            SELECT r.batch_id FROM unnest(%s::bigint[], %s::bigint[]) AS v(party_id, account_id)
+            JOIN reminder r ON r.party_id = v.party_id AND r.account_id = v.account_id
+            WHERE r.state = 'intended')
+        ORDER BY b.batch_id FOR NO KEY UPDATE))
+"""
 
 
 def settle_promises(conn: Conn, accounts: Iterable[tuple[int, int]], *, at: datetime) -> int:

@@ -21,7 +21,7 @@ def sweep_batches(conn: Conn) -> tuple[int, list[Swept], int]:
     """Take back what dead workers held: batches swept, stamped rows now uncertain, unstamped rows planned again.
 
     A batch is dead when its lease has run out by the database's clock; its row is locked first, so a worker that wakes
-    up cannot stamp another wave.
+    up cannot stamp another wave. What is in the wave that it stamped last may have left; the rest has not.
     """
     dead = [
         row[0]
@@ -39,9 +39,12 @@ def sweep_batches(conn: Conn) -> tuple[int, list[Swept], int]:
     uncertain = conn.execute(
         """
         WITH gone AS (
-            UPDATE reminder SET state = 'uncertain', reason = 'no_answer_from_worker', ended_at = business_now()
-            WHERE batch_id = ANY(%s) AND state = 'intended' AND stamped_at IS NOT NULL
-            RETURNING party_id, reminder_id, account_id, contact_id
+            UPDATE reminder r SET state = 'uncertain', reason = 'no_answer_from_worker', ended_at = business_now(),
+                                  stamped_at = b.stamped_at
+            FROM batch b
+            WHERE r.batch_id = ANY(%s) AND r.state = 'intended' AND b.batch_id = r.batch_id
+              AND r.contact_id = ANY(b.wave)
+            RETURNING r.party_id, r.reminder_id, r.account_id, r.contact_id
         ), noted AS (
             INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
             SELECT DISTINCT c.party_id, c.contact_id, c.intended_at, 'uncertain', 'sweep', business_now(),
@@ -56,10 +59,10 @@ def sweep_batches(conn: Conn) -> tuple[int, list[Swept], int]:
     back = conn.execute(
         """
         WITH back AS (
-            UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, judged_epoch = NULL,
-                                  due_at = business_now(), reason = 'worker_lost', attempt = r.attempt + 1
+            UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, due_at = business_now(),
+                                  reason = 'worker_lost', attempt = r.attempt + 1
             FROM (SELECT party_id, reminder_id, contact_id FROM reminder
-                  WHERE batch_id = ANY(%s) AND state = 'intended' AND stamped_at IS NULL FOR UPDATE) old
+                  WHERE batch_id = ANY(%s) AND state = 'intended' FOR UPDATE) old
             WHERE r.party_id = old.party_id AND r.reminder_id = old.reminder_id
             RETURNING old.party_id, old.contact_id
         ), noted AS (
@@ -116,14 +119,16 @@ def owed_after(conn: Conn, reminders: Sequence[tuple[int, int]]) -> list[OwedRow
 def reopen_orphans(conn: Conn) -> int:
     """Give the next sweep what is in the hands of a batch that is over, or that nobody knows; how many batches.
 
-    No way leads here but a ledger put back from an older backup, or an error of ours.
+    No way leads here but a ledger put back from an older backup, or an error of ours. Of a batch that nobody knows all
+    may have left.
     """
     return conn.execute(
         """
-        INSERT INTO batch (batch_id, lane, worker, lease_until)
-        SELECT DISTINCT r.batch_id, 'unknown', 'unknown', clock_timestamp() FROM reminder r
-        LEFT JOIN batch b USING (batch_id)
+        INSERT INTO batch (batch_id, lane, worker, lease_until, wave, stamped_at)
+        SELECT r.batch_id, 'unknown', 'unknown', clock_timestamp(), array_agg(DISTINCT r.contact_id), clock_timestamp()
+        FROM reminder r LEFT JOIN batch b USING (batch_id)
         WHERE r.state = 'intended' AND r.batch_id IS NOT NULL AND (b.batch_id IS NULL OR b.ended_at IS NOT NULL)
+        GROUP BY r.batch_id
         ON CONFLICT (batch_id) DO UPDATE SET ended_at = NULL, ended_how = NULL, lease_until = clock_timestamp()
         WHERE batch.ended_at IS NOT NULL
         """

@@ -106,10 +106,12 @@ def is_anothers(conn: Conn, question: Question, provider: str, provider_ref: str
         ) OR EXISTS (
             SELECT 1 FROM address a
             JOIN reminder r ON r.party_id = a.party_id AND r.contact_id <> %(contact)s
-                           AND (r.state = 'uncertain' OR r.state = 'intended' AND r.stamped_at IS NOT NULL)
+                           AND r.state IN ('uncertain', 'intended')
+            LEFT JOIN batch b ON b.batch_id = r.batch_id AND r.state = 'intended' AND r.contact_id = ANY(b.wave)
             JOIN contact c ON c.party_id = r.party_id AND c.contact_id = r.contact_id
             WHERE a.lookup = %(lookup)s AND c.address_lookup = a.lookup
-              AND r.stamped_at BETWEEN %(stamped)s::timestamptz - %(close)s AND %(stamped)s::timestamptz + %(close)s)
+              AND coalesce(b.stamped_at, r.stamped_at)
+                  BETWEEN %(stamped)s::timestamptz - %(close)s AND %(stamped)s::timestamptz + %(close)s)
         """,
         {
             "lookup": question.address_lookup, "provider": provider, "ref": provider_ref,

@@ -1,5 +1,8 @@
 """Stamp a wave just before its first byte, and record what became of it.
 
+The stamp is the batch's: its row names the contacts that may have left and have no answer yet, which are never more
+than one wave (docs/decisions/0017). A reminder is told when it was stamped with its end.
+
 `coalesce(r.state)` keeps these updates on the primary key. Statistics are taken when hardly any row is `intended`, so
 the planner would walk the partial index of all that are for each row of the wave (measured: 50 ms instead of 1). The
 same of a batch's end: each renewal of its lease leaves a dead entry in the index of the open ones.
@@ -8,6 +11,7 @@ same of a batch's end: each renewal of its lease leaves a dead entry in the inde
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import repeat
 from operator import attrgetter
 from typing import Final, LiteralString
 from uuid import UUID
@@ -19,6 +23,7 @@ from psycopg.pq import TransactionStatus
 from domain.contact import EventKind
 from domain.reminder import NewReminder, ReminderState
 from storage import wire
+from storage.intents import Intent
 from storage.rows import Conn, transpose
 
 
@@ -38,13 +43,9 @@ class Result(Struct, frozen=True, gc=False):
     costs_attempt: bool = True
 
 
-class Asked(Struct, frozen=True, gc=False):
-    """One reminder of a wave that wants to go. `window_ends` is when it may go no longer; None: whenever."""
-
-    party_id: int
-    reminder_id: int
-    contact_id: UUID
-    window_ends: datetime | None
+#: How often a wave is asked about again because something was taken out of its batch meanwhile. One that finds no peace
+#: is left to the sweep, unstamped.
+STIRS: Final = 3
 
 
 def turn(
@@ -53,22 +54,35 @@ def turn(
     *,
     results: Sequence[Result],
     following: Sequence[NewReminder],
-    wave: Sequence[Asked],
+    wave: Sequence[Intent],
+    number: int,
     lease: timedelta,
     again: bool = False,
 ) -> set[UUID] | None:
     """Record the wave before and stamp the next just before its first byte, in one statement.
 
-    The contacts that may go, or None when the lease is lost: what is recorded is recorded all the same. `following` are
-    the next steps of the accounts whose reminders end here; an account with an open step, or that owes nothing, keeps
-    its peace. `again`: this worker asked before, and cannot know whether that was committed; it has sent nothing of the
-    wave. Safe to repeat, and safe when a sweep already called them uncertain: what is known
-    now wins, and one that was refused for good or for now has failed, since its account has gone on (`go_back`).
+    The contacts that may go, or None when the lease is lost: what is recorded is recorded all the same. `wave` is the
+    batch's `number`th, counted from 0: no wave is stamped twice. `following` are the next steps of the accounts whose
+    reminders end here; an account with an open step, or that owes nothing, keeps its peace. `again`: this worker asked
+    before, and cannot know whether that was committed; it has sent nothing of the wave. Safe to repeat, and safe when a
+    sweep already called them uncertain: what is known now wins, and one that was refused for good or for now has
+    failed, since its account has gone on (`go_back`).
 
-    The lease is renewed by the database's clock, and each contact is asked whether it still stands, whether anything is
-    paused, whether its window has closed, and whether the party's stop epoch is what was judged.
+    The lease is renewed by the database's clock, and each contact is asked whether anything is paused, whether its
+    window has closed, and whether the party's stop epoch is what was judged. Whoever takes something out of the batch
+    holds its row (`storage/payments.py`, `cancel`): then this waits, stamps nothing and asks anew, so that it sees what
+    was done.
     """
-    parameters = (*_told(results), *_ended(results), *_following(following), lease, batch_id, *_asked(wave, again))
+    asked = (*_asked(wave), lease, number + 1, batch_id, number, number + again, batch_id, len(wave))
+    for results_, following_ in ((results, following), *repeat(((), ()), STIRS)):
+        said = (*_told(results_), *_ended(results_, batch_id), *_following(following_))
+        has_lease, some = _take(conn, (*said, *asked), again=again)
+        if has_lease:
+            return {intent.contact_id for intent in wave} if some is None else set(some)
+    return None
+
+
+def _take(conn: Conn, parameters: Sequence[object], *, again: bool) -> tuple[int, list[UUID] | None]:
     row = None
     if not again and conn.info.transaction_status is TransactionStatus.IDLE:
         with suppress(UniqueViolation):  # nothing of the statement stands: it is done again, with a look before each
@@ -76,10 +90,7 @@ def turn(
     if row is None:
         row = conn.execute(_TURN_AGAIN, parameters, binary=True).fetchone()
     assert row is not None
-    has_lease, some = row
-    if not has_lease:
-        return None
-    return {asked.contact_id for asked in wave} if some is None else set(some)
+    return row[0], row[1]
 
 
 def _told(results: Sequence[Result]) -> Sequence[object]:
@@ -92,7 +103,7 @@ def _told(results: Sequence[Result]) -> Sequence[object]:
     return at, kind, provider, code, parties, contacts, refs, ats, kinds, providers, codes
 
 
-def _ended(results: Sequence[Result]) -> Sequence[object]:
+def _ended(results: Sequence[Result], batch_id: UUID) -> Sequence[object]:
     planned = ReminderState.PLANNED
     ended = [
         (r.state, r.code, r.party_id, reminder, r.contact_id)
@@ -104,7 +115,7 @@ def _ended(results: Sequence[Result]) -> Sequence[object]:
     state, states = wire.text_column(columns[0])
     code, codes = wire.text_column(columns[1])
     parties, reminders = wire.int8_array(columns[2]), wire.int8_array(columns[3])
-    return state, code, parties, reminders, wire.uuid_array(columns[4]), states, codes
+    return batch_id, state, code, parties, reminders, wire.uuid_array(columns[4]), states, codes
 
 
 def _following(rows: Sequence[NewReminder]) -> Sequence[object]:
@@ -118,16 +129,17 @@ def _following(rows: Sequence[NewReminder]) -> Sequence[object]:
     return step, stage, channel, due_at, expires_at, parties, accounts, steps, stages, channels, dues, expiries
 
 
-def _asked(wave: Sequence[Asked], again: bool) -> Sequence[object]:
-    columns = transpose(list(map(_ASKED, wave)), 4)
+def _asked(wave: Sequence[Intent]) -> Sequence[object]:
+    columns = transpose(list(map(_ASKED, wave)), 5)
     closes, windows = wire.moment_column(columns[0])
-    parties, reminders = wire.int8_array(columns[1]), wire.int8_array(columns[2])
-    return closes, parties, reminders, wire.uuid_array(columns[3]), windows, again, len(wave)
+    lender, lenders = wire.text_column(columns[1])
+    parties, epochs = wire.int8_array(columns[2]), wire.int8_array(columns[3])
+    return closes, lender, parties, wire.uuid_array(columns[4]), epochs, windows, lenders
 
 
 _TOLD: Final = attrgetter("intended_at", "kind", "provider", "code", "party_id", "contact_id", "provider_ref")
 _FOLLOWING: Final = attrgetter("step", "stage", "channel", "due_at", "expires_at", "party_id", "account_id")
-_ASKED: Final = attrgetter("window_ends", "party_id", "reminder_id", "contact_id")
+_ASKED: Final = attrgetter("window_ends", "lender_id", "party_id", "stop_epoch", "contact_id")
 
 
 def _turn(if_told: LiteralString, if_open: LiteralString) -> LiteralString:
@@ -147,7 +159,8 @@ def _turn(if_told: LiteralString, if_open: LiteralString) -> LiteralString:
              AS v(party_id, contact_id, provider_ref, intended_at, kind, provider, code)
         {if_told}
     ), ended AS (
-        UPDATE reminder r SET state = v.state, reason = v.code, ended_at = (SELECT at FROM moment)
+        UPDATE reminder r SET state = v.state, reason = v.code, ended_at = (SELECT at FROM moment),
+                              stamped_at = coalesce(r.stamped_at, (SELECT stamped_at FROM batch WHERE batch_id = %s))
         FROM (SELECT party_id, reminder_id, contact_id, coalesce(state, %s) AS state, coalesce(code, %s) AS code
               FROM unnest(%s, %s, %s, %s, %s) AS u(party_id, reminder_id, contact_id, state, code)) v
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
@@ -167,26 +180,23 @@ def _turn(if_told: LiteralString, if_open: LiteralString) -> LiteralString:
         JOIN account a ON a.party_id = v.party_id AND a.account_id = v.account_id
         WHERE a.state = 'open' AND a.balance_minor > 0
         {if_open}
-    ), lease AS (
-        UPDATE batch SET lease_until = clock_timestamp() + %s
-        WHERE batch_id = %s AND coalesce(ended_at) IS NULL AND lease_until > clock_timestamp()
-        RETURNING batch_id
-    ), stamped AS (
-        UPDATE reminder r SET stamped_at = clock_timestamp()
-        FROM (SELECT party_id, reminder_id, contact_id, coalesce(window_ends, %s) AS window_ends
-              FROM unnest(%s, %s, %s, %s) AS u(party_id, reminder_id, contact_id, window_ends)) v, party p
-        WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
-          AND r.batch_id = (SELECT batch_id FROM lease)
-          AND coalesce(r.state) = 'intended' AND (r.stamped_at IS NULL OR %s)
-          AND p.party_id = r.party_id AND p.stop_epoch = r.judged_epoch
-          AND (v.window_ends IS NULL OR v.window_ends > (SELECT at FROM moment))
+    ), going AS (
+        SELECT v.contact_id
+        FROM (SELECT party_id, contact_id, epoch, coalesce(window_ends, %s) AS window_ends,
+                     coalesce(lender_id, %s) AS lender_id
+              FROM unnest(%s, %s, %s, %s, %s) AS u(party_id, contact_id, epoch, window_ends, lender_id)) v
+        JOIN party p ON p.party_id = v.party_id AND p.stop_epoch = v.epoch
+        WHERE (v.window_ends IS NULL OR v.window_ends > (SELECT at FROM moment))
           AND (NOT (SELECT EXISTS (SELECT FROM pause))
-               OR NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', r.lender_id)))
-        RETURNING r.contact_id
+               OR NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', v.lender_id)))
+    ), stamped AS (
+        UPDATE batch SET lease_until = clock_timestamp() + %s, stamped_at = clock_timestamp(), waves = %s,
+                         wave = ARRAY(SELECT contact_id FROM going)
+        WHERE batch_id = %s AND coalesce(ended_at) IS NULL AND lease_until > clock_timestamp() AND waves IN (%s, %s)
+          AND stirs = (SELECT stirs FROM batch WHERE batch_id = %s)
+        RETURNING wave
     )
-    SELECT (SELECT count(*) FROM lease),
-           CASE WHEN (SELECT count(*) FROM stamped) < %s
-                THEN coalesce((SELECT array_agg(DISTINCT contact_id) FROM stamped), '{{}}') END
+    SELECT (SELECT count(*) FROM stamped), (SELECT wave FROM stamped WHERE cardinality(wave) < %s)
     """  # noqa: S608 - one of two constants inside another
 
 
@@ -201,9 +211,9 @@ _TURN_AGAIN: Final = _turn(
 
 
 def release_unstamped(conn: Conn, batch_id: UUID, contacts: Sequence[tuple[int, UUID, datetime]], *, code: str) -> int:
-    """Give contacts that were not stamped back to policy, unsent; how many reminders that was.
+    """Give contacts that may not go any more back to policy, unsent; how many reminders that was.
 
-    One whose stamp was committed unseen stays with its batch, for the sweep.
+    What is in the batch's wave stays with it.
     """
     if not contacts:
         return 0
@@ -211,18 +221,17 @@ def release_unstamped(conn: Conn, batch_id: UUID, contacts: Sequence[tuple[int, 
     return conn.execute(
         """
         WITH back AS (
-            UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, judged_epoch = NULL,
-                                  due_at = business_now(), reason = %s
-            FROM unnest(%b::bigint[], %b::uuid[]) AS v(party_id, contact_id)
+            UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, due_at = business_now(),
+                                  reason = %s
+            FROM unnest(%b::bigint[], %b::uuid[]) AS v(party_id, contact_id), batch b
             WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id AND r.batch_id = %s
-              AND coalesce(r.state) = 'intended' AND r.stamped_at IS NULL
-            RETURNING r.reminder_id
+              AND coalesce(r.state) = 'intended' AND b.batch_id = r.batch_id AND r.contact_id <> ALL (b.wave)
+            RETURNING r.reminder_id, v.contact_id
         ), noted AS (
             INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
             SELECT v.party_id, v.contact_id, v.intended_at, 'released', 'released', business_now(), %s
             FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[]) AS v(party_id, contact_id, intended_at)
-            WHERE NOT EXISTS (SELECT 1 FROM reminder r WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id
-                              AND r.stamped_at IS NOT NULL)
+            WHERE v.contact_id IN (SELECT contact_id FROM back)
             ON CONFLICT DO NOTHING
         )
         SELECT reminder_id FROM back
@@ -244,9 +253,8 @@ def go_back(conn: Conn, results: Sequence[Result]) -> None:
             SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::uuid[], %b::interval[], %b::text[], %b::smallint[])
                           AS v(party_id, reminder_id, contact_id, wait, code, cost)
         ), back AS (
-            UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, judged_epoch = NULL,
-                                  stamped_at = NULL, due_at = business_now() + v.wait, reason = v.code,
-                                  attempt = r.attempt + v.cost
+            UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL,
+                                  due_at = business_now() + v.wait, reason = v.code, attempt = r.attempt + v.cost
             FROM given v
             WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
               AND coalesce(r.state) = 'intended'

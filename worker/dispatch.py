@@ -129,6 +129,7 @@ def _write(conn: Conn, batch_id: UUID, lane: Lane, decisions: Decisions, *, spin
 
 Answered = tuple[Sequence[Letter], Sequence[Answer], Sequence[waves.Result]]
 
+_INTENT = attrgetter("intent")
 _SUCCESSORS = attrgetter("successors")
 
 
@@ -140,13 +141,12 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
     adapters = spine.adapters(release)
     channel = letters[0].outbound.channel
     accepted = start = 0
+    turn, numbers = partial(_turn, spine=spine, batch_id=batch_id), count()
     answered: Answered = ((), (), ())
     while start < len(letters):
         wave = letters[start : start + spine.pace.wave(channel, settings=spine.settings)]
         asked = time.monotonic()
-        stamped = spine.persist(
-            partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=wave, tries=count())
-        )
+        stamped = spine.persist(partial(turn, answered=answered, wave=wave, number=next(numbers), tries=count()))
         answered = ((), (), ())
         meter.lap(Stage.STAMP)
         # A worker that stood still since it asked has lost its lease, whatever it was told then.
@@ -169,7 +169,7 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
             answered = (going, answers, _results(spine, going, answers))
             meter.answered(*answered)
         start += len(wave)
-    spine.persist(partial(_turn, spine=spine, batch_id=batch_id, answered=answered, wave=(), tries=count()))
+    spine.persist(partial(turn, answered=answered, wave=(), number=next(numbers), tries=count()))
     spine.settle()
     meter.lap(Stage.RECORD)
     return accepted
@@ -194,7 +194,14 @@ def _withdraw(conn: Conn, *, refusals: Sequence[tuple[bytes, Channel]]) -> None:
 
 
 def _turn(
-    conn: Conn, *, spine: Spine, batch_id: UUID, answered: Answered, wave: Sequence[Letter], tries: Iterator[int]
+    conn: Conn,
+    *,
+    spine: Spine,
+    batch_id: UUID,
+    answered: Answered,
+    wave: Sequence[Letter],
+    number: int,
+    tries: Iterator[int],
 ) -> set[UUID] | None:
     """Record the wave before and stamp the next, or close the batch after the last; which contacts may go.
 
@@ -208,15 +215,10 @@ def _turn(
     if refused:
         over = [letter for letter, result in zip(letters, results, strict=True) if result.state is not planned]
     following = list(chain.from_iterable(map(_SUCCESSORS, over)))
-    asked = [
-        waves.Asked(letter.intent.party_id, each.reminder_id, letter.intent.contact_id, letter.intent.window_ends)
-        for letter in wave
-        for each in letter.intent.accounts
-    ]
     lease = timedelta(seconds=spine.settings.lease_seconds)
     turn = partial(
-        waves.turn, conn, batch_id, results=results, following=following, wave=asked, lease=lease,
-        again=next(tries) > 0,
+        waves.turn, conn, batch_id, results=results, following=following, wave=list(map(_INTENT, wave)),
+        number=number, lease=lease, again=next(tries) > 0,
     )  # fmt: skip
     dead = [
         row

@@ -23,7 +23,7 @@ STATEMENTS = {
 }
 
 #: One statement records a wave and stamps the next: which of them it does is told by its arrays.
-TURN = re.compile(rb"SET stamped_at = clock_timestamp\(\)")
+TURN = re.compile(rb"stamped_at = clock_timestamp\(\), waves = ")
 
 #: Where the parties of either stand among its parameters (storage/waves.py), and the bytes of an empty array.
 RECORDED, STAMPED = 4, 33

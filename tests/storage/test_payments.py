@@ -55,29 +55,6 @@ def test_writers_that_lock_in_any_order_never_wait_in_a_circle_and_lose_nothing(
     assert {row[0] for row in desk.all("SELECT stop_epoch FROM party")} == {20}
 
 
-def test_a_cancel_waits_for_a_stamp_under_way_and_then_leaves_it_alone(desk: Desk) -> None:
-    accounts = everybody(desk)[:1]
-    desk.do("UPDATE reminder SET state = 'intended' WHERE account_id = %s", accounts[0][1])
-    cancelled: list[int] = []
-
-    with database.connect(desk.url) as stamping:
-        stamping.execute("UPDATE reminder SET stamped_at = now() WHERE account_id = %s", (accounts[0][1],))
-
-        def cancel() -> None:
-            with database.connect(desk.url) as conn:
-                cancelled.append(payments.cancel(conn, accounts, reason="paid", at=NOW))
-
-        thread = Thread(target=cancel)
-        thread.start()
-        thread.join(0.3)
-        assert thread.is_alive()
-        stamping.commit()
-        thread.join(10)
-
-    assert cancelled == [0]
-    assert desk.one("SELECT state FROM reminder WHERE account_id = %s", accounts[0][1]) == "intended"
-
-
 def test_only_accounts_that_owe_and_have_no_open_step_are_to_be_planned(desk: Desk) -> None:
     accounts = everybody(desk)
     ids = [account for _, account in accounts]

@@ -201,9 +201,13 @@ def intended(desk: Desk, *, stamped: bool) -> None:
             INSERT INTO contact (party_id, contact_id, intended_at, customer_id, lender_id, actor, channel, purpose,
                                  rule, pack)
             SELECT party_id, gen_random_uuid(), %s, customer_id, lender_id, 'creditor', 'email', 'reminder', 'r', 'p'
-            FROM customer RETURNING contact_id)
-        UPDATE reminder SET state = 'intended', contact_id = (SELECT contact_id FROM sent), judged_epoch = 0,
-                            stamped_at = CASE WHEN %s THEN now() END
+            FROM customer RETURNING contact_id
+        ), held AS (
+            INSERT INTO batch (batch_id, lane, worker, lease_until, wave)
+            SELECT gen_random_uuid(), 'lantern:email:0', 'w', 'infinity', ARRAY(SELECT contact_id FROM sent WHERE %s)
+            RETURNING batch_id)
+        UPDATE reminder SET state = 'intended', contact_id = (SELECT contact_id FROM sent),
+                            batch_id = (SELECT batch_id FROM held)
         """,
         NOW,
         stamped,
