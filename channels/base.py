@@ -174,13 +174,13 @@ class Adapter(Protocol):
 
 
 @runtime_checkable
-class TakesWaves(Protocol):
-    """An adapter that is handed a whole wave at once and answers for each message, in order."""
+class AnswersAtOnce(Protocol):
+    """An adapter from which nothing leaves this process: it needs no event loop, and answers for a wave in order."""
 
     name: str
 
-    async def send_all(self, wave: Sequence[Outbound]) -> Sequence[Receipt | ChannelError]:
-        """Make one attempt for each. Refusals are among the answers; nothing is raised."""
+    def answer_all(self, wave: Sequence[Outbound]) -> Sequence[Receipt | ChannelError]:
+        """Make one attempt for each, waiting for nothing. Refusals are among the answers; nothing is raised."""
         ...
 
 

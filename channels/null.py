@@ -15,7 +15,7 @@ class NullAdapter:
     async def send(self, outbound: Outbound) -> Receipt:
         return Receipt(self.name, str(outbound.contact_id))
 
-    async def send_all(self, wave: Sequence[Outbound]) -> list[Receipt]:
+    def answer_all(self, wave: Sequence[Outbound]) -> list[Receipt]:
         return [Receipt(self.name, str(outbound.contact_id)) for outbound in wave]
 
     async def aclose(self) -> None:

@@ -31,7 +31,7 @@ from worker.metrics import BatchMeter, Stage
 from worker.outages import stages_spoken
 from worker.planner import reminder_for
 from worker.releases import Release
-from worker.sending import WAVE_SECONDS, Answer, opted_out_by, result_of, retired_by, send_wave
+from worker.sending import WAVE_SECONDS, Answer, answer_at_once, opted_out_by, result_of, retired_by, send_wave
 from worker.wiring import Spine
 
 log = structlog.get_logger()
@@ -160,7 +160,9 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
             spine.persist(partial(_give_back, batch_id=batch_id, wave=wave, stamped=stamped))
         if going:
             began = time.monotonic()
-            answers = spine.loop.run(send_wave(adapters, going), within_seconds=WAVE_SECONDS + 5)
+            answers = answer_at_once(adapters, going)
+            if answers is None:
+                answers = spine.loop.run(send_wave(adapters, going), within_seconds=WAVE_SECONDS + 5)
             spine.pace.took(channel, messages=len(going), seconds=time.monotonic() - began)
             refused = [pair for pair in zip(going, answers, strict=True) if not isinstance(pair[1], Receipt)]
             accepted += len(going) - len(refused)

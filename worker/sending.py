@@ -8,13 +8,13 @@ import structlog
 
 from channels.base import (
     Adapter,
+    AnswersAtOnce,
     ChannelError,
     HeldBack,
     Misconfigured,
     OutcomeUnknown,
     Receipt,
     Rejected,
-    TakesWaves,
     TryLater,
 )
 from domain.channel import Channel
@@ -44,14 +44,29 @@ Answer = Receipt | ChannelError
 _SAID_SENT, _SENT = EventKind.SENT, ReminderState.SENT
 
 
+def answer_at_once(adapters: Mapping[Channel, Adapter], letters: Sequence[Letter]) -> Sequence[Answer] | None:
+    """The answers of a channel that needs no network, in the order of the letters; None where they have to travel."""
+    adapter = _at_once(adapters, letters)
+    if adapter is None:
+        return None
+    try:
+        return adapter.answer_all([each.outbound for each in letters])
+    except Exception as error:  # it may have sent any of them, so we must say that we do not know
+        log.error("adapter_broke_its_contract", provider=adapter.name, error=type(error).__name__)
+        return [OutcomeUnknown("adapter_error") for _ in letters]
+
+
+def _at_once(adapters: Mapping[Channel, Adapter], letters: Sequence[Letter]) -> AnswersAtOnce | None:
+    channels = {letter.outbound.channel for letter in letters}
+    adapter = adapters.get(channels.pop()) if len(channels) == 1 else None
+    return adapter if isinstance(adapter, AnswersAtOnce) else None
+
+
 async def send_wave(adapters: Mapping[Channel, Adapter], letters: Sequence[Letter]) -> list[Answer]:
     """One attempt each, in parallel; the answers in the order of the letters.
 
     What is still under way when the wave's time is up is cancelled and counts as unknown.
     """
-    whole = _takes_waves(adapters, letters)
-    if whole is not None:
-        return await _send_whole(whole, letters)
     tasks = [asyncio.ensure_future(_send(adapters.get(letter.outbound.channel), letter)) for letter in letters]
     try:
         await asyncio.wait(tasks, timeout=WAVE_SECONDS)
@@ -60,21 +75,6 @@ async def send_wave(adapters: Mapping[Channel, Adapter], letters: Sequence[Lette
             task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     return [OutcomeUnknown("wave_timed_out") if task.cancelled() else task.result() for task in tasks]
-
-
-def _takes_waves(adapters: Mapping[Channel, Adapter], letters: Sequence[Letter]) -> TakesWaves | None:
-    channels = {letter.outbound.channel for letter in letters}
-    adapter = adapters.get(channels.pop()) if len(channels) == 1 else None
-    return adapter if isinstance(adapter, TakesWaves) else None
-
-
-async def _send_whole(adapter: TakesWaves, letters: Sequence[Letter]) -> list[Answer]:
-    try:
-        async with asyncio.timeout(WAVE_SECONDS):
-            return list(await adapter.send_all([each.outbound for each in letters]))
-    except Exception as error:  # it may have sent any of them, so we must say that we do not know
-        log.error("adapter_broke_its_contract", provider=adapter.name, error=type(error).__name__)
-        return [OutcomeUnknown("adapter_error") for _ in letters]
 
 
 async def _send(adapter: Adapter | None, letter: Letter) -> Answer:
