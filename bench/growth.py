@@ -3,21 +3,30 @@
 At each size a day's due (a thirtieth, and never fewer than can be measured), spread over everybody, goes through the
 true fleet, five days one after the other. Before and after each, the queries of a tick and of a drain's lock are
 timed. It grows as far as the disk allows, and says how far that was.
+
+The smallest size is the yardstick. It has a house of its own, in a process of its own, and its rounds alternate with
+those of every other size: a machine whose hours differ by a fifth would tell more of the hour than of the size.
 """
 
+import json
+import os
 import shutil
+import signal
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TextIO
 
 import psutil
 
 from bench.dispatch import drain
 from bench.results import Figure, against_goal, quantile
-from bench.rig import Rig, rig, screen, steps, worker
+from bench.rig import Rig, end_on_signals, leash, rig, screen, steps, worker
 from bench.world import FIRST_DAY, copies, moment, move_in, round_day
 from bench.yardsticks import Round
 from domain.channel import Channel
@@ -25,7 +34,8 @@ from domain.lane import SHARDS, Lane
 from storage import lanes, picture
 from storage.rows import Conn
 
-SIZES = (10_000, 100_000, 1_000_000, 3_000_000, 5_000_000, 10_000_000)
+SMALLEST = 10_000
+SIZES = (100_000, 1_000_000, 3_000_000, 5_000_000, 10_000_000)
 
 #: A ladder of a month: a thirtieth of what is open comes due each day.
 DAYS = 30
@@ -49,13 +59,21 @@ SPARE_BYTES = 8 * 1024**3
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """What was measured at one size."""
+class Day:
+    """One day's due: the round, and how long the queries of a tick and of a lock took (seconds)."""
 
-    open: int
-    rounds: list[Round]
+    round: Round
     tick: list[float]
     lock: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What was measured at one size, and in the rounds of the smallest beside it."""
+
+    open: int
+    days: list[Day]
+    beside: list[Day]
     database_bytes: int
     tables: dict[str, dict[str, int]]
 
@@ -63,20 +81,101 @@ class Size:
 def run(*, most: int = SIZES[-1]) -> list[Figure]:
     sizes = [size for size in SIZES if size <= most] or [most]
     measured: list[Size] = []
-    with rig("growth") as house:
+    with _smallest() as small, rig("growth") as house:
         with steps("growth", 1) as step:
             step("the first customers, through the import")
             move_in(house, 100, history=1)
         with worker(house) as fleet:
-            day = 0
+            number = 0
             for size in sizes:
                 if not _has_room(house, size, measured):
                     break
                 _grow(house, size)
-                found, day = _measure(house, fleet, size, day)
+                found, number = _measure(house, fleet, size, number, small)
                 measured.append(found)
-                _tell(found, measured[0])
-    return [*_figures(measured), *_slow_queries(measured)]
+                _tell(found)
+        smallest = _at_the_smallest(measured, small)
+    return [*_figures(smallest, measured), *_slow_queries([smallest, *measured])]
+
+
+# -------------------------------------------------------------------------------------------------------- the smallest
+
+
+@contextmanager
+def _smallest() -> Iterator[subprocess.Popen[str]]:
+    """A process with a house of the smallest size: it lives through a day for each line, and answers with a line."""
+    child = subprocess.Popen(
+        [*leash(signal.SIGTERM), sys.executable, "-m", "bench.growth"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        _heard(child)  # it is ready
+        yield child
+    finally:
+        child.terminate()
+        child.wait(60)
+
+
+def _heard(child: subprocess.Popen[str]) -> dict[str, Any]:
+    assert child.stdout is not None
+    line = child.stdout.readline()
+    if not line:
+        raise SystemExit("bench: the house of the smallest size broke off; what it said is above")
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def _day_beside(child: subprocess.Popen[str]) -> Day:
+    assert child.stdin is not None
+    child.stdin.write("day\n")
+    child.stdin.flush()
+    said = _heard(child)
+    return Day(Round(*said["round"]), said["tick"], said["lock"])
+
+
+def _at_the_smallest(measured: list[Size], child: subprocess.Popen[str]) -> Size:
+    days = [day for size in measured for day in size.beside]
+    assert child.stdin is not None
+    child.stdin.write("sizes\n")
+    child.stdin.flush()
+    tables = _heard(child)
+    return Size(SMALLEST, days, days, sum(each["total"] for each in tables.values()), tables)
+
+
+def main() -> None:
+    """The process of the smallest size. The same day comes again and again, with the same past."""
+    end_on_signals()
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # logs go there
+    with rig("growth-smallest") as house:
+        move_in(house, 100, history=1)
+        with worker(house) as fleet:
+            _grow(house, SMALLEST)
+            _say(answers, {"ready": True})
+            for line in sys.stdin:
+                if line.strip() == "sizes":
+                    _say(answers, _sizes(house.conn))
+                    continue
+                day = _live_through(house, fleet, SMALLEST, 0)
+                _say(answers, {"round": [day.round.per_second, day.round.cpu_us], "tick": day.tick, "lock": day.lock})
+                _forget(house.conn)
+
+
+def _say(answers: TextIO, words: Any) -> None:
+    answers.write(json.dumps(words) + "\n")
+    answers.flush()
+
+
+def _forget(conn: Conn) -> None:
+    """The past is again what it was before the day: one contact with each, and no step that has ended."""
+    conn.execute("TRUNCATE contact, contact_event")
+    conn.execute("DELETE FROM reminder WHERE state NOT IN ('planned', 'intended')")
+    _contacts(conn, 0, SMALLEST, lambda _: None)
+    conn.execute("VACUUM ANALYZE")
+    conn.execute("CHECKPOINT")
+
+
+# ---------------------------------------------------------------------------------------------------------------- days
 
 
 def _has_room(house: Rig, size: int, measured: list[Size]) -> bool:
@@ -137,26 +236,35 @@ def _contacts(conn: Conn, since: int, until: int, told: Callable[[int], None]) -
     conn.execute("RESET synchronous_commit")
 
 
-def _measure(house: Rig, fleet: psutil.Process, size: int, day: int) -> tuple[Size, int]:
-    conn = house.conn
-    rounds, tick, lock = [], [], []
-    due = min(size, max(FEWEST_DUE, min(size // DAYS, MOST_DUE)))
-    with steps(f"growth at {size:,}", ROUNDS + 2) as step:
-        for number in range(-1, ROUNDS):
-            step("a round that is not counted" if number < 0 else f"round {number + 1} of {ROUNDS}, {due:,} due")
-            at = moment(round_day(day))
-            day += 1
-            chosen = _come_due(conn, at, size, due, number + 1)
-            if number < 0:
-                drain(house, fleet, at, chosen)
-                continue
-            tick += _timed(conn, lambda: (lanes.stillness(conn), picture.due_lanes(conn)))
-            lock += _timed_locks(conn, at, most=house.settings.batch_size)
-            rounds.append(drain(house, fleet, at, chosen))
-            tick += _timed(conn, lambda: (lanes.stillness(conn), picture.due_lanes(conn)))
+def _measure(
+    house: Rig, fleet: psutil.Process, size: int, number: int, small: subprocess.Popen[str]
+) -> tuple[Size, int]:
+    """Days of this size and of the smallest in turns, and the number of the next day."""
+    days, beside = [], []
+    with steps(f"growth at {size:,}", 2 * ROUNDS + 3) as step:
+        step("a round of each that is not counted")
+        _day_beside(small)
+        _live_through(house, fleet, size, number)
+        for turn in range(1, ROUNDS + 1):
+            step(f"round {turn} of {ROUNDS}, the smallest")
+            beside.append(_day_beside(small))
+            step(f"round {turn} of {ROUNDS}")
+            days.append(_live_through(house, fleet, size, number + turn))
         step("sizes")
-        sizes = _sizes(conn)
-    return Size(size, rounds, tick, lock, sum(each["total"] for each in sizes.values()), sizes), day
+        sizes = _sizes(house.conn)
+    return Size(size, days, beside, sum(each["total"] for each in sizes.values()), sizes), number + ROUNDS + 1
+
+
+def _live_through(house: Rig, fleet: psutil.Process, size: int, number: int) -> Day:
+    """A day's due comes and goes."""
+    conn, at = house.conn, moment(round_day(number))
+    due = min(size, max(FEWEST_DUE, min(size // DAYS, MOST_DUE)))
+    chosen = _come_due(conn, at, size, due, number)
+    tick = _timed(conn, lambda: (lanes.stillness(conn), picture.due_lanes(conn)))
+    lock = _timed_locks(conn, at, most=house.settings.batch_size)
+    went = drain(house, fleet, at, chosen)
+    tick += _timed(conn, lambda: (lanes.stillness(conn), picture.due_lanes(conn)))
+    return Day(went, tick, lock)
 
 
 def _come_due(conn: Conn, at: datetime, size: int, due: int, turn: int) -> int:
@@ -218,40 +326,49 @@ def _sizes(conn: Conn) -> dict[str, dict[str, int]]:
 
 
 def _cost(size: Size) -> float:
-    return statistics.median(each.cpu_us for each in size.rounds)
+    return statistics.median(day.round.cpu_us for day in size.days)
 
 
-def _rate(size: Size) -> float:
-    return statistics.median(each.per_second for each in size.rounds)
+def _ratio(size: Size) -> float:
+    """The median of the rounds' own ratios, each to the round of the smallest just before it."""
+    pairs = zip(size.days, size.beside, strict=True)
+    return statistics.median(day.round.cpu_us / small.round.cpu_us for day, small in pairs)
+
+
+def _query_times(size: Size, name: str) -> list[float]:
+    return [each for day in size.days for each in getattr(day, name)]
 
 
 def _row(size: Size) -> dict[str, Any]:
     return {
-        "open": size.open, "per_second": round(_rate(size), 1), "cpu_us": round(_cost(size), 1),
-        "tick_ms": [round(1e3 * quantile(size.tick, share), 3) for share in (0.5, 0.99)],
-        "lock_ms": [round(1e3 * quantile(size.lock, share), 3) for share in (0.5, 0.99)],
+        "open": size.open, "per_second": round(statistics.median(day.round.per_second for day in size.days), 1),
+        "cpu_us": round(_cost(size), 1), "ratio": round(_ratio(size), 3),
+        "beside_us": [round(day.round.cpu_us, 1) for day in size.beside],
+        "own_us": [round(day.round.cpu_us, 1) for day in size.days],
+        "tick_ms": [round(1e3 * quantile(_query_times(size, "tick"), share), 3) for share in (0.5, 0.99)],
+        "lock_ms": [round(1e3 * quantile(_query_times(size, "lock"), share), 3) for share in (0.5, 0.99)],
         "database_bytes": size.database_bytes, "tables": size.tables,
     }  # fmt: skip
 
 
-def _tell(size: Size, first: Size) -> None:
+def _tell(size: Size) -> None:
     row = _row(size)
     screen.print(
         f"{size.open:>12,} open: {row['per_second']:>8,.0f}/s, {row['cpu_us']:>6,.0f} us CPU each "
-        f"({_cost(size) / _cost(first):.2f}x), tick {row['tick_ms'][0]:.1f} ms (p99 {row['tick_ms'][1]:.1f}), "
+        f"({row['ratio']:.2f}x), tick {row['tick_ms'][0]:.1f} ms (p99 {row['tick_ms'][1]:.1f}), "
         f"lock {row['lock_ms'][0]:.1f} ms (p99 {row['lock_ms'][1]:.1f}), {size.database_bytes / 1e9:.2f} GB"
     )
 
 
-def _figures(measured: list[Size]) -> list[Figure]:
-    """The cost at each size over that at the smallest; the worst of them is the figure."""
-    first = measured[0]
-    worst = max(measured, key=_cost)
+def _figures(smallest: Size, measured: list[Size]) -> list[Figure]:
+    """The cost at each size over that at the smallest, round by round; the worst of them is the figure."""
+    worst = max(measured, key=_ratio)
     return [
         Figure(
-            "growth", _cost(worst), _cost(first), f"with {first.open:,} open; the worst was at {worst.open:,}",
-            _cost(worst) / _cost(first), GOAL, f"CPU us, up to {measured[-1].open:,} open", ROUNDS, at_most=True,
-            detail={"sizes": [_row(size) for size in measured]},
+            "growth", _cost(worst), statistics.median(day.round.cpu_us for day in worst.beside),
+            f"with {SMALLEST:,} open, in turns; the worst was at {worst.open:,}", _ratio(worst), GOAL,
+            f"CPU us, up to {measured[-1].open:,} open", ROUNDS, at_most=True,
+            detail={"sizes": [_row(size) for size in (smallest, *measured)]},
         )
     ]  # fmt: skip
 
@@ -259,8 +376,12 @@ def _figures(measured: list[Size]) -> list[Figure]:
 def _slow_queries(measured: list[Size]) -> list[Figure]:
     return [
         against_goal(
-            f"growth_{name}", 1e3 * max(quantile(getattr(size, name), 0.99) for size in measured),
+            f"growth_{name}", 1e3 * max(quantile(_query_times(size, name), 0.99) for size in measured),
             1e3 * QUERY_GOAL_SECONDS, said="the goal; the worst p99 of all sizes", unit="ms",
         )
         for name in ("tick", "lock")
     ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
