@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from config.settings import Settings
 from domain.lane import shard_of
-from storage import database, schema
+from storage import database, schema, sweeps
 from storage.database import DatabaseDown
 from storage.schema import NewerSchema, SchemaMissing
 from tests.builders import HOUSE
@@ -224,6 +225,34 @@ def test_links_of_contacts_to_debts_come_over_into_the_contacts(empty_database_u
             (others, None, None, None),
         ]
     )
+
+
+def test_what_was_stamped_when_the_workers_stopped_is_in_doubt_after_the_migration(empty_database_url: str) -> None:
+    with schema._alembic(empty_database_url) as (config, migrating):
+        command.upgrade(config, "0011")
+        migrating.commit()
+    batch_id, stamped, waiting = uuid4(), uuid4(), uuid4()
+    with database.connect(empty_database_url) as connection:
+        connection.execute(
+            "INSERT INTO batch (batch_id, lane, worker, lease_until) VALUES (%s, 'lantern:sms:0', 'w', now())",
+            (batch_id,),
+        )
+        connection.cursor().executemany(
+            """
+            INSERT INTO reminder (party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for,
+                                  due_at, expires_at, state, contact_id, batch_id, judged_epoch, stamped_at)
+            VALUES (%s, 1, 'lantern', 'standard', 'first_notice', 'initial', 'sms', 0, now(), now(), now(), 'intended',
+                    %s, %s, 0, %s)
+            """,
+            [(1, stamped, batch_id, datetime.now(UTC)), (2, waiting, batch_id, None)],
+        )
+
+    schema.migrate(empty_database_url)
+
+    with database.connect(empty_database_url) as connection:
+        sweeps.sweep_batches(connection)
+        found = connection.execute("SELECT state, stamped_at IS NOT NULL FROM reminder ORDER BY party_id").fetchall()
+    assert found == [("uncertain", True), ("planned", False)]
 
 
 def test_creating_and_dropping_databases_may_be_repeated(engines: Engines) -> None:
