@@ -119,8 +119,8 @@ def owed_after(conn: Conn, reminders: Sequence[tuple[int, int]]) -> list[OwedRow
 def reopen_orphans(conn: Conn) -> int:
     """Give the next sweep what is in the hands of a batch that is over, or that nobody knows; how many batches.
 
-    No way leads here but a ledger put back from an older backup, or an error of ours. Of a batch that nobody knows all
-    may have left.
+    No way leads here but a ledger put back from an older backup, or an error of ours. What such a batch held may have
+    left, all of it.
     """
     return conn.execute(
         """
@@ -129,7 +129,8 @@ def reopen_orphans(conn: Conn) -> int:
         FROM reminder r LEFT JOIN batch b USING (batch_id)
         WHERE r.state = 'intended' AND r.batch_id IS NOT NULL AND (b.batch_id IS NULL OR b.ended_at IS NOT NULL)
         GROUP BY r.batch_id
-        ON CONFLICT (batch_id) DO UPDATE SET ended_at = NULL, ended_how = NULL, lease_until = clock_timestamp()
+        ON CONFLICT (batch_id) DO UPDATE SET ended_at = NULL, ended_how = NULL, lease_until = clock_timestamp(),
+            wave = EXCLUDED.wave, stamped_at = EXCLUDED.stamped_at
         WHERE batch.ended_at IS NOT NULL
         """
     ).rowcount

@@ -198,9 +198,10 @@ def test_a_sweep_doubts_the_wave_under_way_and_nothing_else(conn: psycopg.Connec
     assert states(conn) == [("sent", True), ("uncertain", True), ("planned", False)]
 
 
-def test_whatever_a_batch_that_nobody_knows_held_may_have_left(conn: psycopg.Connection) -> None:
+@pytest.mark.parametrize("gone", ["DELETE FROM batch", "UPDATE batch SET ended_at = now(), ended_how = 'finished'"])
+def test_whatever_a_batch_held_that_is_over_or_unknown_may_have_left(conn: psycopg.Connection, gone: str) -> None:
     in_hand(conn, 2)
-    conn.execute("DELETE FROM batch")
+    conn.execute(gone)
 
     sweeps.reopen_orphans(conn)
     sweeps.sweep_batches(conn)
