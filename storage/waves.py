@@ -5,7 +5,7 @@ than one wave (docs/decisions/0017). A reminder is told when it was stamped with
 
 `coalesce(r.state)` keeps these updates on the primary key. Statistics are taken when hardly any row is `intended`, so
 the planner would walk the partial index of all that are for each row of the wave (measured: 50 ms instead of 1). The
-same of a batch's end: each renewal of its lease leaves a dead entry in the index of the open ones.
+same of a batch's end and the partial index of the open ones.
 """
 
 from collections.abc import Sequence

@@ -182,6 +182,20 @@ def test_a_wave_is_stamped_once_unless_the_worker_cannot_know_whether_it_was(con
     assert stamp(conn, batch_id, held, number=2) is None, "a wave in between is missing"
 
 
+def test_a_stamp_is_written_within_its_page_and_leaves_no_entry_in_an_index(conn: psycopg.Connection) -> None:
+    """A batch is written some twenty times: with entries for each the table would grow from one vacuum to the next."""
+    batch_id, held = in_hand(conn, 2)
+    for number in range(40):
+        assert stamp(conn, batch_id, held, number=number)
+
+    conn.execute("SELECT pg_stat_force_next_flush()")
+    written, within = conn.execute(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'batch'"
+    ).fetchone()
+    assert within == written == 40
+    assert conn.execute("SELECT pg_relation_size('batch')").fetchone() == (8192,)
+
+
 def test_a_sweep_doubts_the_wave_under_way_and_nothing_else(conn: psycopg.Connection) -> None:
     batch_id, held = in_hand(conn, 3)
     stamp(conn, batch_id, held[:1])

@@ -10,5 +10,10 @@ FROM (SELECT batch_id, array_agg(DISTINCT contact_id) AS wave, min(stamped_at) A
       WHERE state = 'intended' AND stamped_at IS NOT NULL GROUP BY batch_id) s
 WHERE b.batch_id = s.batch_id;
 
+-- A batch is written at each of its waves. Without the lease in the index that is done within its page, and nothing is left
+-- for a vacuum to clear away.
+DROP INDEX batch_open;
+CREATE INDEX batch_open ON batch (lane) WHERE ended_at IS NULL;
+
 -- The worker knows what it judged; the contact keeps it (stop_epoch).
 ALTER TABLE reminder DROP COLUMN judged_epoch;
