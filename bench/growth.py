@@ -26,7 +26,7 @@ import psutil
 
 from bench.dispatch import drain
 from bench.results import Figure, against_goal, quantile
-from bench.rig import Rig, end_on_signals, leash, rig, screen, steps, worker
+from bench.rig import Rig, end_on_signals, heard, leash, rig, screen, steps, worker
 from bench.world import FIRST_DAY, copies, moment, move_in, round_day
 from bench.yardsticks import Round
 from domain.channel import Channel
@@ -117,12 +117,7 @@ def _smallest() -> Iterator[subprocess.Popen[str]]:
 
 
 def _heard(child: subprocess.Popen[str]) -> dict[str, Any]:
-    assert child.stdout is not None
-    line = child.stdout.readline()
-    if not line:
-        raise SystemExit("bench: the house of the smallest size broke off; what it said is above")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
+    return heard(child, who="the house of the smallest size")
 
 
 def _day_beside(child: subprocess.Popen[str]) -> Day:

@@ -19,7 +19,7 @@ import psutil
 
 from bench.dispatch import drain
 from bench.results import Figure, figure
-from bench.rig import PROCESSES, Rig, cpu_seconds, rig, screen, steps, worker
+from bench.rig import PROCESSES, Rig, cpu_seconds, heard, rig, screen, steps, worker
 from bench.world import come_due, move_in, round_day, sent_at
 from bench.yardsticks import Round
 from config.bundle import read_bundle
@@ -149,12 +149,7 @@ def _send(loop: subprocess.Popen[str], line: str) -> None:
 
 
 def _heard(loop: subprocess.Popen[str]) -> dict[str, Any]:
-    assert loop.stdout is not None
-    line = loop.stdout.readline()
-    if not line:
-        raise SystemExit("bench: a bare loop broke off; what it said is above")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
+    return heard(loop, who="a bare loop")
 
 
 def _loop(house: Rig, loops: Sequence[subprocess.Popen[str]], at: datetime, reminders: int) -> Round:

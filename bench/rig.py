@@ -4,6 +4,7 @@ Everything that is started here is ended here, whatever happens; a benchmark tha
 (util-linux's setpriv), and the next one stops the engines that it left.
 """
 
+import json
 import math
 import os
 import shutil
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 from rich.console import Console
@@ -147,6 +149,16 @@ def running(command: Sequence[str], environment: Mapping[str, str], log_file: Pa
             with suppress(psutil.NoSuchProcess):
                 stray.kill()
         started.wait(10)
+
+
+def heard(process: subprocess.Popen[str], *, who: str) -> dict[str, Any]:
+    """The next line of JSON that a process of ours says; ends the benchmark when it broke off."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit(f"bench: {who} broke off; what it said is above")
+    answer: dict[str, Any] = json.loads(line)
+    return answer
 
 
 def leash(at_death: signal.Signals) -> list[str]:
