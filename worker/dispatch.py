@@ -231,9 +231,10 @@ def _turn(
         stamped = turn()
     else:
         with conn.transaction():
+            # First: it takes the batch's row, and whoever holds that may wait for a reminder of ours.
+            stamped = turn()
             waves.go_back(conn, refused)
             waves.retire_addresses(conn, dead)
-            stamped = turn()
             if not wave:
                 waves.close_batch(conn, batch_id)
     unsure = {result.party_id for result in results if result.state is uncertain}
