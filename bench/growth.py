@@ -152,8 +152,8 @@ def main() -> None:
                     _say(answers, _sizes(house.conn))
                     continue
                 day = _live_through(house, fleet, SMALLEST, 0)
+                _forget(house.conn)  # before the answer: the other house has the machine to itself then
                 _say(answers, {"round": [day.round.per_second, day.round.cpu_us], "tick": day.tick, "lock": day.lock})
-                _forget(house.conn)
 
 
 def _say(answers: TextIO, words: Any) -> None:
