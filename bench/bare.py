@@ -77,9 +77,9 @@ class Bare:
                 return 0
             due = self._read(list(epochs), now)
             letters = self._letters(due, example.facts)
-            conn.execute(_OPEN, (batch_id, f"bench:null:{shard}", f"worker@bare:{os.getpid()}", LEASE, len(due)))
             _write_contacts(conn, example, due, letters, epochs, now)
-            conn.execute(_INTEND, (batch_id, *_ids(due), _contacts(letters)))
+            held = (*_ids(due), _contacts(letters))
+            conn.execute(_OPEN, (batch_id, f"bench:null:{shard}", f"worker@bare:{os.getpid()}", LEASE, len(due), *held))
         for start in range(0, len(due), self.wave):
             before, wave = slice(max(0, start - self.wave), start), letters[start : start + self.wave]
             recorded = _record(example, due[before], letters[before], now, batch_id)
@@ -166,7 +166,7 @@ def _record(
     event, following, comes = example.event, example.reminder, now + STEP_AFTER
     return (
         now, *_texts(event, "kind", "dedupe_key", "provider"), now, parties, _contacts(letters),
-        now, batch_id, parties, reminders,
+        now, batch_id, parties, reminders, _contacts(letters),
         *_texts(following, "lender_id", "ladder", "step", "stage", "channel"), comes, comes, comes + STEP_LASTS,
         parties, wire.int8_array([row[2] for row in due]), wire.int2_array([row[4] for row in due]),
     )  # fmt: skip
@@ -212,13 +212,8 @@ _DUE: LiteralString = """
 """
 
 _OPEN: LiteralString = """
-    INSERT INTO batch (batch_id, lane, worker, lease_until, size) VALUES (%s, %s, %s, clock_timestamp() + %s, %s)
-"""
-
-_INTEND: LiteralString = """
-    UPDATE reminder r SET state = 'intended', contact_id = v.contact_id, batch_id = %s, reason = NULL
-    FROM unnest(%s, %s, %s) AS v(party_id, reminder_id, contact_id)
-    WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
+    INSERT INTO batch (batch_id, lane, worker, lease_until, size, parties, reminders, contacts)
+    VALUES (%s, %s, %s, clock_timestamp() + %s, %s, %s, %s, %s)
 """
 
 #: Written one after the other in one statement, and so in one transaction.
@@ -228,9 +223,9 @@ _TURN: LiteralString = """
         SELECT v.party_id, v.contact_id, %s, %s, %s, %s, %s, v.contact_id::text
         FROM unnest(%s, %s) AS v(party_id, contact_id)
     ), ended AS (
-        UPDATE reminder r SET state = 'sent', ended_at = %s,
+        UPDATE reminder r SET state = 'sent', reason = NULL, ended_at = %s, contact_id = v.contact_id,
                               stamped_at = (SELECT stamped_at FROM batch WHERE batch_id = %s)
-        FROM unnest(%s, %s) AS v(party_id, reminder_id)
+        FROM unnest(%s, %s, %s) AS v(party_id, reminder_id, contact_id)
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
         RETURNING r.party_id, r.account_id
     ), planned AS (
@@ -243,7 +238,11 @@ _TURN: LiteralString = """
     WHERE batch_id = %s
 """
 
-_CLOSE: LiteralString = "UPDATE batch SET ended_at = clock_timestamp(), ended_how = 'finished' WHERE batch_id = %s"
+_CLOSE: LiteralString = """
+    UPDATE batch SET ended_at = clock_timestamp(), ended_how = 'finished', parties = '{}', reminders = '{}',
+                     contacts = '{}'
+    WHERE batch_id = %s
+"""
 
 
 # --------------------------------------------------------------------------------------------------------- the example

@@ -100,9 +100,7 @@ def _steps_planned(conn: Conn) -> int:
 
 
 def _left(house: Rig, at: datetime) -> int:
-    row = house.conn.execute(
-        "SELECT count(*) FROM reminder WHERE state = 'planned' AND due_at <= %s OR state = 'intended'", (at,)
-    ).fetchone()
+    row = house.conn.execute("SELECT count(*) FROM reminder WHERE state = 'planned' AND due_at <= %s", (at,)).fetchone()
     assert row is not None
     return int(row[0])
 

@@ -164,7 +164,7 @@ def _say(answers: TextIO, words: Any) -> None:
 def _forget(conn: Conn) -> None:
     """The past is again what it was before the day: one contact with each, and no step that has ended."""
     conn.execute("TRUNCATE contact, contact_event")
-    conn.execute("DELETE FROM reminder WHERE state NOT IN ('planned', 'intended')")
+    conn.execute("DELETE FROM reminder WHERE state <> 'planned'")
     _contacts(conn, 0, SMALLEST, lambda _: None)
     conn.execute("VACUUM ANALYZE")
     conn.execute("CHECKPOINT")

@@ -112,7 +112,7 @@ def _left(house: Rig, start: datetime, after_party: int) -> int:
     row = house.conn.execute(
         """
         SELECT count(*) FROM reminder
-        WHERE state IN ('planned', 'intended') AND party_id > %s AND due_at < %s::timestamptz + interval '10 minutes'
+        WHERE state = 'planned' AND party_id > %s AND due_at < %s::timestamptz + interval '10 minutes'
         """,
         (after_party, start),
     ).fetchone()

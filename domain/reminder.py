@@ -9,7 +9,6 @@ from domain.channel import Channel
 
 class ReminderState(StrEnum):
     PLANNED = "planned"
-    INTENDED = "intended"  # committed to a contact, in a worker's hands
     SENT = "sent"
     HANDED = "handed"  # to a person
     SUPPRESSED = "suppressed"
@@ -19,7 +18,7 @@ class ReminderState(StrEnum):
     UNCERTAIN = "uncertain"
 
 
-OPEN = frozenset({ReminderState.PLANNED, ReminderState.INTENDED})
+OPEN = frozenset({ReminderState.PLANNED})
 ENDS = frozenset(ReminderState) - OPEN
 
 

@@ -106,34 +106,27 @@ class Task(NamedTuple):
     expires_at: datetime | None
 
 
-def open_batch(conn: Conn, batch_id: UUID, lane: Lane, *, worker: str, lease: timedelta, size: int) -> None:
-    """Write down who holds this batch, and until when (database clock)."""
-    conn.execute(
-        """
-        INSERT INTO batch (batch_id, lane, worker, lease_until, size)
-        VALUES (%s, %s, %s, clock_timestamp() + %s, %s)
-        """,
-        (batch_id, str(lane), worker, lease, size),
-    )
+def open_batch(
+    conn: Conn, batch_id: UUID, lane: Lane, intents: Sequence[Intent], *, worker: str, lease: timedelta
+) -> None:
+    """Commit-to-contact: the contacts with the debts that each covers, and their reminders into the batch's hands.
 
-
-def write_intents(conn: Conn, batch_id: UUID, intents: Sequence[Intent]) -> None:
-    """Commit-to-contact: the contacts with the debts each covers, and their reminders into the batch's hands."""
+    Who holds the batch, and until when (database clock), is written down with what it holds: the reminders themselves
+    are not touched before they end (docs/decisions/0018). Their parties must be locked.
+    """
     wire.copy_rows(conn, "contact", _CONTACT, map(_contact_row, intents))
-    covered = [(intent, account) for intent in intents for account in intent.accounts]
+    covered = [(i.party_id, each.reminder_id, i.contact_id) for i in intents for each in i.accounts]
+    parties, reminders, contacts = transpose(covered, 3)
     conn.execute(
         """
-        UPDATE reminder r SET state = 'intended', contact_id = v.contact_id, batch_id = %s, reason = NULL
-        FROM unnest(%s, %s, %s) AS v(party_id, reminder_id, contact_id)
-        WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.state = 'planned'
+        INSERT INTO batch (batch_id, lane, worker, lease_until, size, parties, reminders, contacts)
+        VALUES (%s, %s, %s, clock_timestamp() + %s, %s, %s, %s, %s)
         """,
         (
-            batch_id,
-            wire.int8_array([i.party_id for i, _ in covered]),
-            wire.int8_array([a.reminder_id for _, a in covered]),
-            wire.uuid_array([i.contact_id for i, _ in covered]),
+            batch_id, str(lane), worker, lease, len(intents), wire.int8_array(parties), wire.int8_array(reminders),
+            wire.uuid_array(contacts),
         ),
-    )
+    )  # fmt: skip
 
 
 def _contact_row(i: Intent) -> tuple[bytes, ...]:
@@ -241,7 +234,7 @@ def plan(conn: Conn, rows: Sequence[NewReminder]) -> int:
              AS v(party_id, account_id, step, stage, channel, due_at, expires_at, lender_id, ladder, shard)
         JOIN account a ON a.party_id = v.party_id AND a.account_id = v.account_id
         WHERE a.state = 'open' AND a.balance_minor > 0
-        ON CONFLICT (party_id, account_id) WHERE state IN ('planned', 'intended') DO NOTHING
+        ON CONFLICT (party_id, account_id) WHERE state = 'planned' DO NOTHING
         """,
         (
             wire.int8_array([r.party_id for r in rows]),

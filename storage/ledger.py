@@ -159,9 +159,12 @@ _TIMELINE: LiteralString = """
                NULL, p.amount_minor::text, p.contact_id
         FROM promise p WHERE p.party_id = %(party)s AND p.account_id = %(account)s
         UNION ALL
-        SELECT r.due_at, 9, 'plan', r.state, r.channel, r.step, r.stage, r.reason, NULL, r.expires_at, NULL, NULL
+        SELECT r.due_at, 9, 'plan',
+               CASE WHEN EXISTS (SELECT 1 FROM intended i WHERE i.party_id = r.party_id
+                                 AND i.reminder_id = r.reminder_id) THEN 'intended' ELSE r.state END,
+               r.channel, r.step, r.stage, r.reason, NULL, r.expires_at, NULL, NULL
         FROM reminder r
-        WHERE r.party_id = %(party)s AND r.account_id = %(account)s AND r.state IN ('planned', 'intended')
+        WHERE r.party_id = %(party)s AND r.account_id = %(account)s AND r.state = 'planned'
     )
     SELECT at, kind, what, channel, step, stage, rule, pack, until, code, contact_id FROM entry
     ORDER BY kind = 'plan', at, nth
@@ -344,8 +347,8 @@ WHERE c.origin = 'duly' AND c.purpose = 'reminder'
 #: Every reminder that was due and whose time is over has ended, in one way, with its reason.
 UNACCOUNTED: Final[LiteralString] = """
 SELECT count(*) FROM reminder
-WHERE (state IN ('planned', 'intended') AND expires_at < business_now() - interval '1 day' AND due_at < business_now())
-   OR (state NOT IN ('planned', 'intended', 'sent') AND reason IS NULL)
+WHERE (state = 'planned' AND expires_at < business_now() - interval '1 day' AND due_at < business_now())
+   OR (state NOT IN ('planned', 'sent') AND reason IS NULL)
 """
 
 PROOFS: Final[dict[str, LiteralString]] = {

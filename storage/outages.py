@@ -19,7 +19,7 @@ def spoken(conn: Conn, expired: Sequence[tuple[int, int, str, date]]) -> set[tup
         FROM unnest(%b::bigint[], %b::bigint[], %b::text[], %b::date[]) AS v(party_id, account_id, stage, since)
         WHERE EXISTS (SELECT 1 FROM reminder r
                       WHERE r.party_id = v.party_id AND r.account_id = v.account_id AND r.stage = v.stage
-                        AND r.state NOT IN ('planned', 'intended', 'expired', 'cancelled')
+                        AND r.state NOT IN ('planned', 'expired', 'cancelled')
                         AND r.planned_for >= v.since)
         """,
         transpose(expired, 4),

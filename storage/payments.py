@@ -5,6 +5,7 @@ from datetime import date, datetime
 from typing import Final, NamedTuple
 
 from storage.rows import Conn, transpose
+from storage.sweeps import UNANSWERED
 
 
 class AccountRow(NamedTuple):
@@ -148,36 +149,14 @@ def cancel(conn: Conn, accounts: Iterable[tuple[int, int]], *, reason: str, at: 
     """Cancel what is open for accounts (party, account) and has not left yet; how many reminders that was.
 
     A contact whose reminder was taken out of a worker's hands never happened: it is released, so that no cap counts it.
-    The party's stop epoch must be bumped in the same transaction. What is already stamped runs its course. Calls that
-    wait for somebody are cancelled when nothing they are about is owed any more.
+    The parties must be locked, and their stop epochs bumped in the same transaction. What is already stamped runs its
+    course. Calls that wait for somebody are cancelled when nothing they are about is owed any more.
     """
     parties, ids = transpose(sorted(set(accounts)), 2)
     if not parties:
         return 0
     conn.execute(_STIR, (parties, ids))
-    row = conn.execute(
-        """
-        WITH gone AS (
-            UPDATE reminder r SET state = 'cancelled', reason = %s, ended_at = %s
-            FROM (SELECT o.party_id, o.reminder_id, o.contact_id
-                  FROM unnest(%s::bigint[], %s::bigint[]) AS v(party_id, account_id)
-                  JOIN reminder o ON o.party_id = v.party_id AND o.account_id = v.account_id
-                  WHERE o.state = 'planned'
-                     OR (o.state = 'intended' AND EXISTS (SELECT 1 FROM batch b WHERE b.batch_id = o.batch_id
-                                                          AND o.contact_id <> ALL (b.wave)))
-                  FOR NO KEY UPDATE OF o) old
-            WHERE r.party_id = old.party_id AND r.reminder_id = old.reminder_id
-            RETURNING old.party_id, old.contact_id
-        ), released AS (
-            INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
-            SELECT DISTINCT c.party_id, c.contact_id, c.intended_at, 'released', 'released', %s::timestamptz, %s
-            FROM gone g JOIN contact c ON c.party_id = g.party_id AND c.contact_id = g.contact_id
-            ON CONFLICT DO NOTHING
-        )
-        SELECT count(*) FROM gone
-        """,
-        (reason, at, parties, ids, at, reason),
-    ).fetchone()
+    row = conn.execute(_CANCEL, (parties, ids, reason, at, at, reason)).fetchone()
     assert row is not None
     conn.execute(
         """
@@ -197,11 +176,35 @@ def cancel(conn: Conn, accounts: Iterable[tuple[int, int]], *, reason: str, at: 
 _STIR: Final = """
     UPDATE batch SET stirs = stirs + 1 WHERE batch_id = ANY (ARRAY(
         SELECT b.batch_id FROM batch b WHERE b.batch_id IN (
-            SELECT r.batch_id FROM unnest(%s::bigint[], %s::bigint[]) AS v(party_id, account_id)
+            SELECT i.batch_id FROM unnest(%s::bigint[], %s::bigint[]) AS v(party_id, account_id)
             JOIN reminder r ON r.party_id = v.party_id AND r.account_id = v.account_id
-            WHERE r.state = 'intended')
+            JOIN intended i ON i.party_id = r.party_id AND i.reminder_id = r.reminder_id
+            WHERE r.state = 'planned')
         ORDER BY b.batch_id FOR NO KEY UPDATE))
 """
+
+_CANCEL: Final = f"""
+    WITH waiting AS MATERIALIZED (
+        SELECT r.party_id, r.reminder_id, i.contact_id, i.is_stamped, {UNANSWERED} AS is_unanswered
+        FROM unnest(%s::bigint[], %s::bigint[]) AS v(party_id, account_id)
+        JOIN reminder r ON r.party_id = v.party_id AND r.account_id = v.account_id
+        LEFT JOIN intended i ON i.party_id = r.party_id AND i.reminder_id = r.reminder_id
+        WHERE r.state = 'planned'
+    ), gone AS (
+        UPDATE reminder r SET state = 'cancelled', reason = %s, ended_at = %s,
+                              contact_id = CASE WHEN o.is_unanswered THEN o.contact_id END
+        FROM waiting o
+        WHERE r.party_id = o.party_id AND r.reminder_id = o.reminder_id AND coalesce(r.state) = 'planned'
+          AND NOT (o.is_unanswered AND coalesce(o.is_stamped, false))
+        RETURNING r.party_id, r.contact_id
+    ), released AS (
+        INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
+        SELECT DISTINCT c.party_id, c.contact_id, c.intended_at, 'released', 'released', %s::timestamptz, %s
+        FROM gone g JOIN contact c ON c.party_id = g.party_id AND c.contact_id = g.contact_id
+        ON CONFLICT DO NOTHING
+    )
+    SELECT count(*) FROM gone
+"""  # noqa: S608 - one constant inside another
 
 
 def settle_promises(conn: Conn, accounts: Iterable[tuple[int, int]], *, at: datetime) -> int:
@@ -272,11 +275,11 @@ def to_plan(conn: Conn, accounts: Iterable[tuple[int, int]]) -> list[ToPlan]:
         LEFT JOIN LATERAL (
             SELECT r.ladder, r.step, r.planned_for FROM reminder r
             WHERE r.party_id = a.party_id AND r.account_id = a.account_id
-              AND r.state NOT IN ('planned', 'intended', 'cancelled', 'expired')
+              AND r.state NOT IN ('planned', 'cancelled', 'expired')
             ORDER BY r.reminder_id DESC LIMIT 1) last ON true
         WHERE a.state = 'open' AND a.balance_minor > 0
           AND NOT EXISTS (SELECT 1 FROM reminder o WHERE o.party_id = a.party_id AND o.account_id = a.account_id
-                          AND o.state IN ('planned', 'intended'))
+                          AND o.state = 'planned')
         ORDER BY a.party_id, a.account_id
         """,
         (parties, ids),

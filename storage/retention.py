@@ -115,8 +115,7 @@ def needs(conn: Conn) -> Need | None:
             SELECT 'a promise that is open', min(made_at) FROM promise WHERE state = 'open'
             UNION ALL
             SELECT 'a contact in the hands of a worker', min(c.intended_at)
-            FROM reminder r JOIN contact c ON c.party_id = r.party_id AND c.contact_id = r.contact_id
-            WHERE r.state = 'intended'
+            FROM intended i JOIN contact c ON c.party_id = i.party_id AND c.contact_id = i.contact_id
             UNION ALL
             SELECT 'an uncertain contact whose provider is asked', min(c.intended_at)
             FROM look_up l JOIN contact c ON c.party_id = l.party_id AND c.contact_id = l.contact_id
@@ -184,11 +183,11 @@ def forget_reminders(conn: Conn, day: date, *, block: int, beyond: int) -> int:
         """
         DELETE FROM reminder r
         WHERE r.ctid >= %(first)s::tid AND r.ctid < %(beyond)s::tid
-          AND r.ended_at < %(before)s AND r.state NOT IN ('planned', 'intended')
+          AND r.ended_at < %(before)s AND r.state <> 'planned'
           AND (r.state IN ('cancelled', 'expired') OR EXISTS (
                SELECT 1 FROM reminder n
                WHERE n.party_id = r.party_id AND n.account_id = r.account_id AND n.reminder_id > r.reminder_id
-                 AND n.state NOT IN ('planned', 'intended', 'cancelled', 'expired')))
+                 AND n.state NOT IN ('planned', 'cancelled', 'expired')))
         """,
         {"first": f"({block},0)", "beyond": f"({beyond},0)", "before": _begins(day)},
     ).rowcount

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 from uuid import UUID
 
 from storage.rows import Conn, transpose
@@ -21,62 +21,73 @@ def sweep_batches(conn: Conn) -> tuple[int, list[Swept], int]:
     """Take back what dead workers held: batches swept, stamped rows now uncertain, unstamped rows planned again.
 
     A batch is dead when its lease has run out by the database's clock; its row is locked first, so a worker that wakes
-    up cannot stamp another wave. What is in the wave that it stamped last may have left; the rest has not.
+    up cannot stamp another wave. What is in the wave that it stamped last may have left; the rest has not. What was
+    answered already, or given back, needs nothing more.
     """
     dead = [
         row[0]
         for row in conn.execute(
             """
-            UPDATE batch SET ended_at = clock_timestamp(), ended_how = 'swept' WHERE batch_id IN (
-                SELECT batch_id FROM batch WHERE ended_at IS NULL AND lease_until <= clock_timestamp()
-                ORDER BY batch_id FOR UPDATE SKIP LOCKED)
-            RETURNING batch_id
+            SELECT batch_id FROM batch WHERE ended_at IS NULL AND lease_until <= clock_timestamp()
+            ORDER BY batch_id FOR UPDATE SKIP LOCKED
             """
         )
     ]
     if not dead:
         return 0, [], 0
-    uncertain = conn.execute(
-        """
-        WITH gone AS (
-            UPDATE reminder r SET state = 'uncertain', reason = 'no_answer_from_worker', ended_at = business_now(),
-                                  stamped_at = b.stamped_at
-            FROM batch b
-            WHERE r.batch_id = ANY(%s) AND r.state = 'intended' AND b.batch_id = r.batch_id
-              AND r.contact_id = ANY(b.wave)
-            RETURNING r.party_id, r.reminder_id, r.account_id, r.contact_id
-        ), noted AS (
-            INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
-            SELECT DISTINCT c.party_id, c.contact_id, c.intended_at, 'uncertain', 'sweep', business_now(),
-                   'no_answer_from_worker'
-            FROM gone g JOIN contact c ON c.party_id = g.party_id AND c.contact_id = g.contact_id
-            ON CONFLICT DO NOTHING
-        )
-        SELECT party_id, reminder_id, account_id, contact_id FROM gone
-        """,
-        (dead,),
-    ).fetchall()
-    back = conn.execute(
-        """
-        WITH back AS (
-            UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, due_at = business_now(),
-                                  reason = 'worker_lost', attempt = r.attempt + 1
-            FROM (SELECT party_id, reminder_id, contact_id FROM reminder
-                  WHERE batch_id = ANY(%s) AND state = 'intended' FOR UPDATE) old
-            WHERE r.party_id = old.party_id AND r.reminder_id = old.reminder_id
-            RETURNING old.party_id, old.contact_id
-        ), noted AS (
-            INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
-            SELECT DISTINCT c.party_id, c.contact_id, c.intended_at, 'released', 'sweep', business_now(), 'worker_lost'
-            FROM back b JOIN contact c ON c.party_id = b.party_id AND c.contact_id = b.contact_id
-            ON CONFLICT DO NOTHING
-        )
-        SELECT count(*) FROM back
-        """,
-        (dead,),
-    ).fetchone()
+    uncertain = conn.execute(_DOUBT, (dead,)).fetchall()
+    back = conn.execute(_GIVE_BACK, (dead,)).fetchone()
     assert back is not None
+    conn.execute(
+        """
+        UPDATE batch SET ended_at = clock_timestamp(), ended_how = 'swept', parties = '{}', reminders = '{}',
+                         contacts = '{}'
+        WHERE batch_id = ANY(%s)
+        """,
+        (dead,),
+    )
     return len(dead), [Swept._make(row) for row in uncertain], back[0]
+
+
+#: A contact of which its worker has said nothing yet, and that nobody has given back. `i` is of the view `intended`.
+UNANSWERED: LiteralString = """NOT EXISTS (
+    SELECT 1 FROM contact_event e WHERE e.party_id = i.party_id AND e.contact_id = i.contact_id
+      AND e.dedupe_key IN ('dispatch', 'released'))
+"""
+
+_DOUBT: LiteralString = f"""
+    WITH gone AS (
+        UPDATE reminder r SET state = 'uncertain', reason = 'no_answer_from_worker', ended_at = business_now(),
+                              contact_id = i.contact_id, stamped_at = i.stamped_at
+        FROM intended i
+        WHERE i.batch_id = ANY(%s) AND i.is_stamped AND r.party_id = i.party_id AND r.reminder_id = i.reminder_id
+          AND coalesce(r.state) = 'planned' AND {UNANSWERED}
+        RETURNING r.party_id, r.reminder_id, r.account_id, r.contact_id
+    ), noted AS (
+        INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
+        SELECT DISTINCT c.party_id, c.contact_id, c.intended_at, 'uncertain', 'sweep', business_now(),
+               'no_answer_from_worker'
+        FROM gone g JOIN contact c ON c.party_id = g.party_id AND c.contact_id = g.contact_id
+        ON CONFLICT DO NOTHING
+    )
+    SELECT party_id, reminder_id, account_id, contact_id FROM gone
+"""  # noqa: S608 - one constant inside another
+
+_GIVE_BACK: LiteralString = f"""
+    WITH back AS (
+        UPDATE reminder r SET due_at = business_now(), reason = 'worker_lost', attempt = r.attempt + 1
+        FROM intended i
+        WHERE i.batch_id = ANY(%s) AND NOT i.is_stamped AND r.party_id = i.party_id AND r.reminder_id = i.reminder_id
+          AND coalesce(r.state) = 'planned' AND {UNANSWERED}
+        RETURNING i.party_id, i.contact_id
+    ), noted AS (
+        INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
+        SELECT DISTINCT c.party_id, c.contact_id, c.intended_at, 'released', 'sweep', business_now(), 'worker_lost'
+        FROM back b JOIN contact c ON c.party_id = b.party_id AND c.contact_id = b.contact_id
+        ON CONFLICT DO NOTHING
+    )
+    SELECT count(*) FROM back
+"""  # noqa: S608 - one constant inside another
 
 
 class OwedRow(NamedTuple):
@@ -114,23 +125,3 @@ def owed_after(conn: Conn, reminders: Sequence[tuple[int, int]]) -> list[OwedRow
         transpose(reminders, 2),
     ).fetchall()
     return [OwedRow._make(row) for row in rows]
-
-
-def reopen_orphans(conn: Conn) -> int:
-    """Give the next sweep what is in the hands of a batch that is over, or that nobody knows; how many batches.
-
-    No way leads here but a ledger put back from an older backup, or an error of ours. What such a batch held may have
-    left, all of it.
-    """
-    return conn.execute(
-        """
-        INSERT INTO batch (batch_id, lane, worker, lease_until, wave, stamped_at)
-        SELECT r.batch_id, 'unknown', 'unknown', clock_timestamp(), array_agg(DISTINCT r.contact_id), clock_timestamp()
-        FROM reminder r LEFT JOIN batch b USING (batch_id)
-        WHERE r.state = 'intended' AND r.batch_id IS NOT NULL AND (b.batch_id IS NULL OR b.ended_at IS NOT NULL)
-        GROUP BY r.batch_id
-        ON CONFLICT (batch_id) DO UPDATE SET ended_at = NULL, ended_how = NULL, lease_until = clock_timestamp(),
-            wave = EXCLUDED.wave, stamped_at = EXCLUDED.stamped_at
-        WHERE batch.ended_at IS NOT NULL
-        """
-    ).rowcount

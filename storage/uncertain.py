@@ -105,12 +105,12 @@ def is_anothers(conn: Conn, question: Question, provider: str, provider_ref: str
               AND e.contact_id <> %(contact)s
         ) OR EXISTS (
             SELECT 1 FROM address a
-            JOIN reminder r ON r.party_id = a.party_id AND r.contact_id <> %(contact)s
-                           AND r.state IN ('uncertain', 'intended')
-            LEFT JOIN batch b ON b.batch_id = r.batch_id AND r.state = 'intended' AND r.contact_id = ANY(b.wave)
-            JOIN contact c ON c.party_id = r.party_id AND c.contact_id = r.contact_id
+            JOIN (SELECT party_id, contact_id, stamped_at FROM reminder WHERE state = 'uncertain'
+                  UNION ALL SELECT party_id, contact_id, stamped_at FROM intended WHERE is_stamped) u
+              ON u.party_id = a.party_id AND u.contact_id <> %(contact)s
+            JOIN contact c ON c.party_id = u.party_id AND c.contact_id = u.contact_id
             WHERE a.lookup = %(lookup)s AND c.address_lookup = a.lookup
-              AND coalesce(b.stamped_at, r.stamped_at)
+              AND u.stamped_at
                   BETWEEN %(stamped)s::timestamptz - %(close)s AND %(stamped)s::timestamptz + %(close)s)
         """,
         {

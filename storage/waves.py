@@ -3,9 +3,9 @@
 The stamp is the batch's: its row names the contacts that may have left and have no answer yet, which are never more
 than one wave (docs/decisions/0017). A reminder is told when it was stamped with its end.
 
-`coalesce(r.state)` keeps these updates on the primary key. Statistics are taken when hardly any row is `intended`, so
-the planner would walk the partial index of all that are for each row of the wave (measured: 50 ms instead of 1). The
-same of a batch's end and the partial index of the open ones.
+`coalesce(r.state)` keeps these updates on the primary key, away from the partial indexes of what is planned: where
+statistics are old the planner would walk all of that for each row of the wave (measured: 50 ms instead of 1). The same
+of a batch's end and the partial index of the open ones.
 """
 
 from collections.abc import Sequence
@@ -160,11 +160,13 @@ def _turn(if_told: LiteralString, if_open: LiteralString) -> LiteralString:
         {if_told}
     ), ended AS (
         UPDATE reminder r SET state = v.state, reason = v.code, ended_at = (SELECT at FROM moment),
+                              contact_id = v.contact_id,
                               stamped_at = coalesce(r.stamped_at, (SELECT stamped_at FROM batch WHERE batch_id = %s))
         FROM (SELECT party_id, reminder_id, contact_id, coalesce(state, %s) AS state, coalesce(code, %s) AS code
               FROM unnest(%s, %s, %s, %s, %s) AS u(party_id, reminder_id, contact_id, state, code)) v
-        WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
-          AND (coalesce(r.state) = 'intended' OR coalesce(r.state) = 'uncertain' AND v.state <> 'uncertain')
+        WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id
+          AND (coalesce(r.state) = 'planned'
+               OR coalesce(r.state) = 'uncertain' AND r.contact_id = v.contact_id AND v.state <> 'uncertain')
         RETURNING r.party_id, r.account_id, r.lender_id, r.ladder, r.shard
     ), planned AS (
         INSERT INTO reminder (party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for, due_at,
@@ -206,42 +208,43 @@ _TURN: Final = _turn("", "")
 #: Where something may be there: what is, stays. A next step is only left out for one that is open.
 _TURN_AGAIN: Final = _turn(
     "ON CONFLICT DO NOTHING",
-    "ON CONFLICT (party_id, account_id) WHERE state IN ('planned', 'intended') DO NOTHING",
+    "ON CONFLICT (party_id, account_id) WHERE state = 'planned' DO NOTHING",
 )
 
 
-def release_unstamped(conn: Conn, batch_id: UUID, contacts: Sequence[tuple[int, UUID, datetime]], *, code: str) -> int:
+def release_unstamped(conn: Conn, batch_id: UUID, intents: Sequence[Intent], *, code: str) -> int:
     """Give contacts that may not go any more back to policy, unsent; how many reminders that was.
 
-    What is in the batch's wave stays with it.
+    They are judged again when the batch is over. What is in its wave stays with it, and so does all of a batch that a
+    sweep has ended.
     """
-    if not contacts:
+    if not intents:
         return 0
-    parties, ids, intended = transpose(contacts, 3)
+    rows = [(i.party_id, each.reminder_id, i.contact_id, i.intended_at) for i in intents for each in i.accounts]
     return conn.execute(
         """
-        WITH back AS (
-            UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL, due_at = business_now(),
-                                  reason = %s
-            FROM unnest(%b::bigint[], %b::uuid[]) AS v(party_id, contact_id), batch b
-            WHERE r.party_id = v.party_id AND r.contact_id = v.contact_id AND r.batch_id = %s
-              AND coalesce(r.state) = 'intended' AND b.batch_id = r.batch_id AND r.contact_id <> ALL (b.wave)
-            RETURNING r.reminder_id, v.contact_id
+        WITH hand AS MATERIALIZED (
+            SELECT wave FROM batch WHERE batch_id = %s AND coalesce(ended_at) IS NULL FOR NO KEY UPDATE
+        ), back AS (
+            UPDATE reminder r SET due_at = business_now(), reason = %s
+            FROM unnest(%b::bigint[], %b::bigint[], %b::uuid[], %b::timestamptz[])
+                 AS v(party_id, reminder_id, contact_id, intended_at), hand
+            WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND coalesce(r.state) = 'planned'
+              AND v.contact_id <> ALL (hand.wave)
+            RETURNING v.party_id, v.contact_id, v.intended_at
         ), noted AS (
             INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, at, code)
-            SELECT v.party_id, v.contact_id, v.intended_at, 'released', 'released', business_now(), %s
-            FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[]) AS v(party_id, contact_id, intended_at)
-            WHERE v.contact_id IN (SELECT contact_id FROM back)
+            SELECT DISTINCT party_id, contact_id, intended_at, 'released', 'released', business_now(), %s FROM back
             ON CONFLICT DO NOTHING
         )
-        SELECT reminder_id FROM back
+        SELECT contact_id FROM back
         """,
-        (code, parties, ids, batch_id, code, parties, ids, intended),
+        (batch_id, code, *transpose(rows, 4), code),
     ).rowcount
 
 
 def go_back(conn: Conn, results: Sequence[Result]) -> None:
-    """Send the reminders of refused contacts back to policy, each after its wait.
+    """Send the reminders of refused contacts back to policy, each after its wait and when the batch is over.
 
     Those that a sweep called uncertain meanwhile have failed: nothing has left, and the sweep has planned what follows.
     """
@@ -253,11 +256,9 @@ def go_back(conn: Conn, results: Sequence[Result]) -> None:
             SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::uuid[], %b::interval[], %b::text[], %b::smallint[])
                           AS v(party_id, reminder_id, contact_id, wait, code, cost)
         ), back AS (
-            UPDATE reminder r SET state = 'planned', batch_id = NULL, contact_id = NULL,
-                                  due_at = business_now() + v.wait, reason = v.code, attempt = r.attempt + v.cost
+            UPDATE reminder r SET due_at = business_now() + v.wait, reason = v.code, attempt = r.attempt + v.cost
             FROM given v
-            WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
-              AND coalesce(r.state) = 'intended'
+            WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND coalesce(r.state) = 'planned'
         )
         UPDATE reminder r SET state = 'failed', reason = v.code FROM given v
         WHERE r.party_id = v.party_id AND r.reminder_id = v.reminder_id AND r.contact_id = v.contact_id
@@ -289,12 +290,15 @@ def retire_addresses(conn: Conn, rows: Sequence[tuple[int, int, str]]) -> None:
 
 
 def close_batch(conn: Conn, batch_id: UUID) -> None:
-    """End a batch whose work is done. One that still holds a reminder is left to the sweep, which knows what to do."""
+    """End a batch whose work is done: nothing is in its hands any more.
+
+    One whose last wave is under way still is left to the sweep, which knows what to do.
+    """
     conn.execute(
         """
-        UPDATE batch SET ended_at = clock_timestamp(), ended_how = 'finished'
-        WHERE batch_id = %s AND ended_at IS NULL
-          AND NOT EXISTS (SELECT 1 FROM reminder WHERE batch_id = %s AND state = 'intended')
+        UPDATE batch SET ended_at = clock_timestamp(), ended_how = 'finished', parties = '{}', reminders = '{}',
+                         contacts = '{}'
+        WHERE batch_id = %s AND ended_at IS NULL AND wave = '{}'
         """,
-        (batch_id, batch_id),
+        (batch_id,),
     )

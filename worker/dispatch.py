@@ -120,8 +120,7 @@ def _write(conn: Conn, batch_id: UUID, lane: Lane, decisions: Decisions, *, spin
     intents.plan(conn, decisions.planned)
     if decisions.letters:
         lease = timedelta(seconds=spine.settings.lease_seconds)
-        intents.open_batch(conn, batch_id, lane, worker=spine.name, lease=lease, size=len(decisions.letters))
-        intents.write_intents(conn, batch_id, [letter.intent for letter in decisions.letters])
+        intents.open_batch(conn, batch_id, lane, list(map(_INTENT, decisions.letters)), worker=spine.name, lease=lease)
 
 
 # ------------------------------------------------------------------------------------------------------------ the waves
@@ -246,8 +245,7 @@ def _turn(
 def _give_back(conn: Conn, *, batch_id: UUID, wave: Sequence[Letter], stamped: Set[UUID]) -> None:
     """What may not go any more returns to policy in the same breath, unsent."""
     back = [letter.intent for letter in wave if letter.intent.contact_id not in stamped]
-    rows = [(intent.party_id, intent.contact_id, intent.intended_at) for intent in back]
-    waves.release_unstamped(conn, batch_id, rows, code="changed_since_judged")
+    waves.release_unstamped(conn, batch_id, back, code="changed_since_judged")
 
 
 def _results(spine: Spine, wave: Sequence[Letter], answers: Sequence[Answer]) -> list[waves.Result]:

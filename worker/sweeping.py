@@ -9,7 +9,7 @@ from typing import Final
 import psycopg
 import structlog
 
-from storage import picture, suspects, sweeps, turns
+from storage import picture, suspects, turns
 from worker import dispatch
 from worker.metrics import SWEEPS, TALLY
 from worker.wiring import Spine
@@ -36,10 +36,6 @@ def sweep_all(spine: Spine) -> dict[str, int]:
 def _dead_workers(spine: Spine) -> dict[str, int]:
     swept = dispatch.sweep(spine)
     return {"lease over": swept.batches, "unsent, judged again": swept.back, "stamped, uncertain": swept.uncertain}
-
-
-def _orphans(spine: Spine) -> dict[str, int]:
-    return {"batch unknown": sweeps.reopen_orphans(spine.conn)}
 
 
 def _suspects(spine: Spine) -> dict[str, int]:
@@ -72,7 +68,6 @@ def _wake_ups(spine: Spine) -> dict[str, int]:
 
 
 SWEEPERS: Final[tuple[Callable[[Spine], dict[str, int]], ...]] = (
-    _orphans,
     _dead_workers,
     _suspects,
     _poisonous,

@@ -145,7 +145,7 @@ WHERE r.state = 'sent'
 QUESTIONS = {
     "due and in no end state": """
         SELECT count(*) FROM reminder WHERE party_id > %(parties)s
-          AND (state = 'intended' OR state = 'planned' AND due_at <= business_now())
+          AND state = 'planned' AND due_at <= business_now()
     """,
     "arrived, and the ledger does not know": """
         SELECT count(*) FROM arrived a WHERE NOT EXISTS (

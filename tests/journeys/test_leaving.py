@@ -55,7 +55,7 @@ class Interrupted(Spine):
     """A worker to whom something happens after it has committed its intents and before it stamps a wave."""
 
     def adapters(self, release: Release) -> Mapping[Channel, Adapter]:
-        assert self.conn.execute("SELECT state FROM reminder").fetchall() == [("intended",)]
+        assert self.conn.execute("SELECT is_stamped FROM intended").fetchall() == [(False,)]
         self.happens()
         return super().adapters(release)
 

@@ -231,7 +231,7 @@ def test_what_was_stamped_when_the_workers_stopped_is_in_doubt_after_the_migrati
     with schema._alembic(empty_database_url) as (config, migrating):
         command.upgrade(config, "0011")
         migrating.commit()
-    batch_id, stamped, waiting = uuid4(), uuid4(), uuid4()
+    batch_id, stamped, waiting, orphan = uuid4(), uuid4(), uuid4(), uuid4()
     with database.connect(empty_database_url) as connection:
         connection.execute(
             "INSERT INTO batch (batch_id, lane, worker, lease_until) VALUES (%s, 'lantern:sms:0', 'w', now())",
@@ -244,15 +244,22 @@ def test_what_was_stamped_when_the_workers_stopped_is_in_doubt_after_the_migrati
             VALUES (%s, 1, 'lantern', 'standard', 'first_notice', 'initial', 'sms', 0, now(), now(), now(), 'intended',
                     %s, %s, 0, %s)
             """,
-            [(1, stamped, batch_id, datetime.now(UTC)), (2, waiting, batch_id, None)],
+            [(1, stamped, batch_id, datetime.now(UTC)), (2, waiting, batch_id, None), (3, orphan, uuid4(), None)],
         )
 
     schema.migrate(empty_database_url)
 
     with database.connect(empty_database_url) as connection:
+        held = connection.execute(
+            "SELECT party_id, contact_id, is_stamped, lane FROM intended JOIN batch USING (batch_id) ORDER BY 1"
+        ).fetchall()
         sweeps.sweep_batches(connection)
-        found = connection.execute("SELECT state, stamped_at IS NOT NULL FROM reminder ORDER BY party_id").fetchall()
-    assert found == [("uncertain", True), ("planned", False)]
+        found = connection.execute(
+            "SELECT state, contact_id, stamped_at IS NOT NULL FROM reminder ORDER BY party_id"
+        ).fetchall()
+    lane = "lantern:sms:0"
+    assert held == [(1, stamped, True, lane), (2, waiting, False, lane), (3, orphan, True, lane)]
+    assert found == [("uncertain", stamped, True), ("planned", None, False), ("uncertain", orphan, True)]
 
 
 def test_creating_and_dropping_databases_may_be_repeated(engines: Engines) -> None:

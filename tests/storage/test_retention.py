@@ -220,7 +220,13 @@ def test_open_work_needs_its_months(conn: Conn, customer: MadeCustomer) -> None:
 
     reminder = a_reminder(conn, customer, account)
     in_hand = a_contact(conn, customer, account, at - timedelta(days=1), kind="sent")
-    conn.execute("UPDATE reminder SET state = 'intended', contact_id = %s WHERE reminder_id = %s", (in_hand, reminder))
+    conn.execute(
+        """
+        INSERT INTO batch (batch_id, lane, worker, lease_until, parties, reminders, contacts)
+        VALUES (gen_random_uuid(), 'lantern:sms:0', 'w', 'infinity', %s, %s, %s)
+        """,
+        ([customer.party_id], [reminder], [in_hand]),
+    )
     assert needed() == ("a contact in the hands of a worker", at - timedelta(days=1))
 
     conn.execute(

@@ -29,7 +29,7 @@ def reminders(conn: Conn, number: int, *, state: str = "planned", due: str = "bu
         INSERT INTO reminder (party_id, account_id, lender_id, ladder, step, stage, channel, shard, planned_for, due_at,
                               expires_at, state, ended_at)
         SELECT n, n + (SELECT count(*) FROM reminder), %s, 'standard', 's', 'initial', 'sms', n %% 16, business_now(),
-               {due}, business_now(), %s, CASE WHEN %s NOT IN ('planned', 'intended') THEN business_now() END
+               {due}, business_now(), %s, CASE WHEN %s <> 'planned' THEN business_now() END
         FROM generate_series(1, %s) AS n
         """,
         (lender, state, state, number),

@@ -1,7 +1,7 @@
 """What a wave's answers do to reminders, also when they come after a sweep."""
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from threading import Thread
 from uuid import UUID, uuid4
 
@@ -13,47 +13,62 @@ from domain.contact import EventKind
 from domain.ladder import Stage
 from domain.lane import Lane, shard_of
 from domain.reminder import NewReminder, ReminderState
-from storage import database, intents, payments, sweeps, waves, wire
-from tests.builders import TUESDAY_MORNING, a_customer, a_reminder, an_account
+from storage import database, intents, ledger, payments, picture, suspects, sweeps, waves, wire
+from tests.builders import TUESDAY_MORNING, MadeCustomer, a_customer, a_reminder, an_account
 from tests.chaos import wiretap
 from tests.feedback_kit import KEYRING, a_contact, a_ledger
 
 LANE, LEASE = Lane("lantern", Channel.SMS, 0), timedelta(seconds=30)
+LATER = TUESDAY_MORNING + timedelta(hours=1)
 
 
-def an_intent(party_id: int, contact_id: UUID, *, window_ends: datetime | None = None) -> intents.Intent:
+def an_intent(customer: MadeCustomer, account_id: int, reminder_id: int) -> intents.Intent:
     return intents.Intent(
-        party_id, contact_id, TUESDAY_MORNING, 1, "lantern", "creditor", "sms", None, None, "reminder", "m", "en",
-        "initial", "r", "p", (), (), window_ends, 0, "", {}, b"", (),
+        customer.party_id, uuid4(), TUESDAY_MORNING, customer.customer_id, "lantern", "creditor", "sms", None, None,
+        "reminder", "m", "en", "initial", "r", "p", (), (), None, 0, "", {"attempt": 1}, b"",
+        (intents.IntentAccount(account_id, reminder_id, "first_notice", "initial"),),
     )  # fmt: skip
 
 
-def in_hand(conn: psycopg.Connection, people: int) -> tuple[UUID, list[tuple[int, int, UUID]]]:
-    """A batch that holds a reminder of each of so many: its id; party, account and contact of each."""
+def in_hand(conn: psycopg.Connection, people: int) -> tuple[UUID, list[intents.Intent]]:
+    """A batch that holds a reminder of each of so many: its id, and their contacts."""
     batch_id, held = uuid4(), []
-    intents.open_batch(conn, batch_id, LANE, worker="w", lease=LEASE, size=people)
     for number in range(1, people + 1):
         customer = a_customer(conn, KEYRING, number)
-        account_id, contact_id = an_account(conn, customer, number), a_contact(conn, customer)
-        a_reminder(conn, customer, account_id)
-        conn.execute(
-            "UPDATE reminder SET state = 'intended', contact_id = %s, batch_id = %s WHERE account_id = %s",
-            (contact_id, batch_id, account_id),
-        )
-        held.append((customer.party_id, account_id, contact_id))
+        account_id = an_account(conn, customer, number)
+        held.append(an_intent(customer, account_id, a_reminder(conn, customer, account_id)))
+    intents.open_batch(conn, batch_id, LANE, held, worker="w", lease=LEASE)
     return batch_id, held
 
 
 def stamp(
-    conn: psycopg.Connection, batch_id: UUID, held: list[tuple[int, int, UUID]], *, number: int = 0, again: bool = False
+    conn: psycopg.Connection,
+    batch_id: UUID,
+    wave: Sequence[intents.Intent],
+    *,
+    number: int = 0,
+    again: bool = False,
+    results: Sequence[waves.Result] = (),
 ) -> set[UUID] | None:
-    wave = [an_intent(party_id, contact_id) for party_id, _, contact_id in held]
-    return waves.turn(conn, batch_id, results=(), following=(), wave=wave, number=number, lease=LEASE, again=again)
+    return waves.turn(conn, batch_id, results=results, following=(), wave=wave, number=number, lease=LEASE, again=again)
+
+
+def a_result(intent: intents.Intent, kind: EventKind = EventKind.SENT, state: ReminderState = ReminderState.SENT):
+    reminders = tuple(each.reminder_id for each in intent.accounts)
+    return waves.Result(
+        intent.party_id, intent.contact_id, intent.intended_at, reminders, kind, state, "smtp", "1",
+        None if state is ReminderState.SENT else "timeout",
+    )  # fmt: skip
 
 
 def states(conn: psycopg.Connection) -> list[tuple[str, bool]]:
     """Of all reminders: the state, and whether it is on record when they were stamped."""
     return conn.execute("SELECT state, stamped_at IS NOT NULL FROM reminder ORDER BY reminder_id").fetchall()
+
+
+def events(conn: psycopg.Connection) -> list[tuple[int, str, str]]:
+    """What is on record about contacts: party, what, under which key."""
+    return conn.execute("SELECT party_id, kind, dedupe_key FROM contact_event ORDER BY 1, 2, 3").fetchall()
 
 
 @pytest.fixture
@@ -100,18 +115,9 @@ def test_an_answer_that_comes_after_the_sweep_still_ends_what_was_uncertain(
 
 @pytest.mark.parametrize("there", ["nothing", "the event", "the next step", "both"])
 def test_what_is_on_record_already_stays_and_the_rest_of_a_turn_is_done(conn: psycopg.Connection, there: str) -> None:
-    sent, waiting = a_customer(conn, KEYRING), a_customer(conn, KEYRING, 2)
-    contact_id, next_id, batch_id = a_contact(conn, sent), a_contact(conn, waiting), uuid4()
-    accounts = an_account(conn, sent), an_account(conn, waiting, 2)
-    ended, asked = a_reminder(conn, sent, accounts[0]), a_reminder(conn, waiting, accounts[1])
-    intents.open_batch(conn, batch_id, LANE, worker="w", lease=LEASE, size=2)
-    for reminder_id, of in ((ended, contact_id), (asked, next_id)):
-        conn.execute(
-            """
-            UPDATE reminder SET state = 'intended', contact_id = %s, batch_id = %s WHERE reminder_id = %s
-            """,
-            (of, batch_id, reminder_id),
-        )
+    batch_id, (sent, waiting) = in_hand(conn, 2)
+    customer = MadeCustomer(sent.party_id, sent.customer_id, "", "", "")
+    account_id, contact_id = sent.accounts[0].account_id, sent.contact_id
     if there in ("the event", "both"):
         conn.execute(
             """
@@ -122,23 +128,20 @@ def test_what_is_on_record_already_stays_and_the_rest_of_a_turn_is_done(conn: ps
         )
     if there in ("the next step", "both"):  # the account's old reminder was called uncertain, and it has gone on
         conn.execute(
-            "UPDATE reminder SET state = 'uncertain', ended_at = business_now() WHERE reminder_id = %s", (ended,)
+            "UPDATE reminder SET state = 'uncertain', ended_at = business_now(), contact_id = %s WHERE party_id = %s",
+            (contact_id, sent.party_id),
         )
-        a_reminder(conn, sent, accounts[0], step="second_notice")
+        a_reminder(conn, customer, account_id, step="second_notice")
     following = NewReminder(
-        sent.party_id, accounts[0], "lantern", "standard", "third_notice", Stage.MIDDLE, Channel.SMS,
+        sent.party_id, account_id, "lantern", "standard", "third_notice", Stage.MIDDLE, Channel.SMS,
         shard_of(sent.party_id), TUESDAY_MORNING, TUESDAY_MORNING + timedelta(days=3),
     )  # fmt: skip
-    result = waves.Result(
-        sent.party_id, contact_id, TUESDAY_MORNING, (ended,), EventKind.SENT, ReminderState.SENT, "smtp", "1", None
-    )
 
     stamped = waves.turn(
-        conn, batch_id, results=[result], following=[following],
-        wave=[an_intent(waiting.party_id, next_id)], number=0, lease=LEASE,
-    )  # fmt: skip
+        conn, batch_id, results=[a_result(sent)], following=[following], wave=[waiting], number=0, lease=LEASE
+    )
 
-    assert stamped == {next_id}
+    assert stamped == {waiting.contact_id}
     events = conn.execute("SELECT kind, provider FROM contact_event WHERE contact_id = %s", (contact_id,)).fetchall()
     assert events == [("sent", "known" if there in ("the event", "both") else "smtp")]
     steps = dict(conn.execute("SELECT step, state FROM reminder WHERE party_id = %s", (sent.party_id,)).fetchall())
@@ -149,32 +152,26 @@ def test_what_is_on_record_already_stays_and_the_rest_of_a_turn_is_done(conn: ps
 
 def test_a_next_step_is_not_lost_without_a_word_when_numbers_begin_anew(conn: psycopg.Connection) -> None:
     customer = a_customer(conn, KEYRING)
-    contact_id, account_id = a_contact(conn, customer), an_account(conn, customer)
+    account_id = an_account(conn, customer)
     first_id = a_reminder(conn, customer, account_id, step="hello")
     conn.execute("UPDATE reminder SET state = 'sent', ended_at = business_now()")
     reminder_id = a_reminder(conn, customer, account_id)
-    conn.execute("UPDATE reminder SET state = 'intended', contact_id = %s WHERE state = 'planned'", (contact_id,))
     conn.execute("SELECT setval('reminder_reminder_id_seq', %s, false)", (first_id,))  # a restore that forgot them
     following = NewReminder(
         customer.party_id, account_id, "lantern", "standard", "second_notice", Stage.MIDDLE, Channel.SMS,
         shard_of(customer.party_id), TUESDAY_MORNING, TUESDAY_MORNING + timedelta(days=3),
     )  # fmt: skip
-    result = waves.Result(
-        customer.party_id, contact_id, TUESDAY_MORNING, (reminder_id,), EventKind.SENT, ReminderState.SENT, "smtp", "1",
-        None,
-    )  # fmt: skip
+    result = a_result(an_intent(customer, account_id, reminder_id))
 
     with pytest.raises(psycopg.errors.UniqueViolation):  # each of the two tries takes a number that is taken
-        waves.turn(
-            conn, uuid4(), results=[result], following=[following], wave=(), number=0, lease=timedelta(seconds=10)
-        )
+        waves.turn(conn, uuid4(), results=[result], following=[following], wave=(), number=0, lease=LEASE)
 
-    assert conn.execute("SELECT state FROM reminder WHERE reminder_id = %s", (reminder_id,)).fetchone() == ("intended",)
+    assert conn.execute("SELECT state FROM reminder WHERE reminder_id = %s", (reminder_id,)).fetchone() == ("planned",)
 
 
 def test_a_wave_is_stamped_once_unless_the_worker_cannot_know_whether_it_was(conn: psycopg.Connection) -> None:
     batch_id, held = in_hand(conn, 2)
-    contacts = {contact_id for *_, contact_id in held}
+    contacts = {intent.contact_id for intent in held}
 
     assert stamp(conn, batch_id, held) == contacts
     assert stamp(conn, batch_id, held) is None
@@ -199,35 +196,187 @@ def test_a_stamp_is_written_within_its_page_and_leaves_no_entry_in_an_index(conn
 def test_a_sweep_doubts_the_wave_under_way_and_nothing_else(conn: psycopg.Connection) -> None:
     batch_id, held = in_hand(conn, 3)
     stamp(conn, batch_id, held[:1])
-    answer = waves.Result(
-        held[0][0], held[0][2], TUESDAY_MORNING, (1,), EventKind.SENT, ReminderState.SENT, "smtp", "1", None
-    )
-    waves.turn(
-        conn, batch_id, results=[answer], following=(), wave=[an_intent(held[1][0], held[1][2])], number=1, lease=LEASE
-    )
-    conn.execute("UPDATE batch SET lease_until = clock_timestamp()")
+    stamp(conn, batch_id, held[1:2], number=1, results=[a_result(held[0])])
+    lose(conn)
 
-    sweeps.sweep_batches(conn)
+    assert [len(each) if isinstance(each, list) else each for each in sweeps.sweep_batches(conn)] == [1, 1, 1]
 
     assert states(conn) == [("sent", True), ("uncertain", True), ("planned", False)]
+    assert contacts_of_ended(conn) == [held[0].contact_id, held[1].contact_id]
+    assert events(conn) == [
+        (held[0].party_id, "sent", "dispatch"),
+        (held[1].party_id, "uncertain", "sweep"),
+        (held[2].party_id, "released", "sweep"),
+    ]
+    assert sweeps.sweep_batches(conn) == (0, [], 0)
+    assert conn.execute("SELECT parties, reminders, contacts FROM batch").fetchall() == [([], [], [])]
 
 
-@pytest.mark.parametrize("gone", ["DELETE FROM batch", "UPDATE batch SET ended_at = now(), ended_how = 'finished'"])
-def test_whatever_a_batch_held_that_is_over_or_unknown_may_have_left(conn: psycopg.Connection, gone: str) -> None:
-    in_hand(conn, 2)
-    conn.execute(gone)
+def test_an_answer_about_another_contact_ends_nothing_that_is_uncertain(conn: psycopg.Connection) -> None:
+    _, (intent,) = in_hand(conn, 1)
+    conn.execute("UPDATE reminder SET state = 'uncertain', ended_at = business_now(), contact_id = gen_random_uuid()")
 
-    sweeps.reopen_orphans(conn)
+    waves.turn(conn, uuid4(), results=[a_result(intent)], following=(), wave=(), number=0, lease=LEASE)
+
+    assert [state for state, _ in states(conn)] == ["uncertain"]
+
+
+def test_what_was_refused_before_its_worker_died_is_neither_doubted_nor_given_back_again(
+    conn: psycopg.Connection,
+) -> None:
+    """Its answer came when the lease was over: it is on record, and the batch's row still names it."""
+    batch_id, held = in_hand(conn, 1)
+    stamp(conn, batch_id, held)
+    lose(conn)
+    refusal = a_result(held[0], EventKind.REJECTED, ReminderState.PLANNED)
+    assert stamp(conn, batch_id, (), number=1, results=[refusal]) is None
+    waves.go_back(conn, [refusal])
+
+    assert sweeps.sweep_batches(conn) == (1, [], 0)
+
+    assert events(conn) == [(held[0].party_id, "rejected", "dispatch")]
+    assert conn.execute("SELECT state, attempt, reason FROM reminder").fetchall() == [("planned", 2, "timeout")]
+
+
+def test_what_is_given_back_is_released_once_whoever_gives_it_back(conn: psycopg.Connection) -> None:
+    batch_id, held = in_hand(conn, 3)
+    stamp(conn, batch_id, held[:1])
+
+    assert waves.release_unstamped(conn, batch_id, held[:2], code="changed") == 1, "what is stamped stays"
+    lose(conn)
     sweeps.sweep_batches(conn)
+    assert waves.release_unstamped(conn, batch_id, held[1:], code="changed") == 0, "the sweep was here"
 
-    assert states(conn) == [("uncertain", True), ("uncertain", True)]
+    assert events(conn) == [
+        (held[0].party_id, "uncertain", "sweep"),
+        (held[1].party_id, "released", "released"),
+        (held[2].party_id, "released", "sweep"),
+    ]
+
+
+def test_what_is_in_hand_is_nobody_elses_until_its_batch_is_over(conn: psycopg.Connection) -> None:
+    batch_id, held = in_hand(conn, 2)
+    customer = MadeCustomer(held[0].party_id, held[0].customer_id, "", "", "")
+    other = a_reminder(conn, customer, an_account(conn, customer, 9))
+
+    assert seen_by_another(conn) == [other]
+
+    stamp(conn, batch_id, held)
+    refusal = a_result(held[1], EventKind.REJECTED, ReminderState.PLANNED)
+    stamp(conn, batch_id, (), number=1, results=[a_result(held[0]), refusal])
+    waves.go_back(conn, [refusal])
+    assert seen_by_another(conn) == [other], "what was refused waits for the end of the batch"
+
+    waves.close_batch(conn, batch_id)
+    assert seen_by_another(conn) == [held[1].accounts[0].reminder_id, other]
+    assert conn.execute("SELECT parties, reminders, contacts FROM batch").fetchall() == [([], [], [])]
+
+
+def test_those_in_hand_do_not_stand_in_the_way_of_those_behind_them(conn: psycopg.Connection) -> None:
+    in_hand(conn, 3)
+    free = a_customer(conn, KEYRING, 4)
+    a_reminder(conn, free, an_account(conn, free, 4), due_at=TUESDAY_MORNING + timedelta(minutes=1))
+
+    assert list(picture.lock_parties(conn, LANE, now=LATER, limit=2)) == [free.party_id]
+
+
+def test_a_lane_whose_last_reminders_are_in_hand_is_not_woken(conn: psycopg.Connection) -> None:
+    _, held = in_hand(conn, 2)
+    conn.execute("UPDATE batch SET lane = 'lantern:sms:15'")  # whose worker took from the lanes beside its own
+    assert picture.due_lanes(conn) == []
+
+    customer = MadeCustomer(held[0].party_id, held[0].customer_id, "", "", "")
+    a_reminder(conn, customer, an_account(conn, customer, 9))
+    assert picture.due_lanes(conn) == [LANE]
+
+
+def test_what_a_worker_takes_in_hand_is_not_written_before_it_ends(conn: psycopg.Connection) -> None:
+    """Each writing of a reminder costs three entries of indexes: once when it is planned, once when it ends."""
+    batch_id, held = in_hand(conn, 5)
+    stamp(conn, batch_id, held)
+    assert updates_of(conn, "reminder") == 0
+
+    stamp(conn, batch_id, (), number=1, results=[a_result(intent) for intent in held])
+    assert updates_of(conn, "reminder") == 5
+
+
+def test_a_batch_whose_wave_is_under_way_cannot_be_closed(conn: psycopg.Connection) -> None:
+    batch_id, held = in_hand(conn, 1)
+    stamp(conn, batch_id, held)
+
+    waves.close_batch(conn, batch_id)
+
+    assert conn.execute("SELECT ended_at, cardinality(reminders) FROM batch").fetchall() == [(None, 1)]
+
+
+def test_nobody_ends_as_poisonous_what_a_worker_has_in_hand(conn: psycopg.Connection) -> None:
+    _, (intent, free) = in_hand(conn, 2)
+    conn.execute("UPDATE batch SET reminders = reminders[1:1], parties = parties[1:1], contacts = contacts[1:1]")
+    conn.execute(
+        """
+        INSERT INTO batch (batch_id, lane, worker, lease_until, ended_at, ended_how)
+        VALUES (gen_random_uuid(), 'x', 'w', now(), now() + interval '1 hour', 'finished')
+        """
+    )
+    guilty = [intent.party_id, free.party_id]
+    conn.execute("INSERT INTO suspect SELECT unnest(%s::bigint[]), 100, 100, 'a test'", (guilty,))
+
+    assert suspects.end_poisonous(conn) == [(free.party_id, free.accounts[0].reminder_id)]
+
+
+def test_a_payment_takes_back_what_was_refused_without_a_second_word_about_it(conn: psycopg.Connection) -> None:
+    batch_id, (refused, waiting) = in_hand(conn, 2)
+    stamp(conn, batch_id, [refused])
+    refusal = a_result(refused, EventKind.REJECTED, ReminderState.PLANNED)
+    stamp(conn, batch_id, (), number=1, results=[refusal])
+    waves.go_back(conn, [refusal])
+
+    both = [(intent.party_id, intent.accounts[0].account_id) for intent in (refused, waiting)]
+    assert payments.cancel(conn, both, reason="paid", at=LATER) == 2
+
+    assert events(conn) == [(refused.party_id, "rejected", "dispatch"), (waiting.party_id, "released", "released")]
+    assert [state for state, _ in states(conn)] == ["cancelled", "cancelled"]
+    assert conn.execute("SELECT stirs FROM batch").fetchone() == (1,)
+
+
+def test_the_account_shows_what_is_in_hand(conn: psycopg.Connection) -> None:
+    in_hand(conn, 1)
+    account = ledger.find_account(conn, f"A{1}-1", lender_id="lantern")
+
+    assert [entry.what for entry in ledger.timeline(conn, account) if entry.kind == "plan"] == ["intended"]
+
+
+def lose(conn: psycopg.Connection) -> None:
+    conn.execute("UPDATE batch SET lease_until = clock_timestamp()")
+
+
+def contacts_of_ended(conn: psycopg.Connection) -> list[UUID]:
+    rows = conn.execute("SELECT contact_id FROM reminder WHERE ended_at IS NOT NULL ORDER BY reminder_id").fetchall()
+    return [row[0] for row in rows]
+
+
+def seen_by_another(conn: psycopg.Connection) -> list[int]:
+    """The reminders that another worker would decide about."""
+    with conn.transaction():
+        opening = picture.open_drain(conn, "lantern")
+        parties = picture.lock_parties(conn, LANE, now=LATER, limit=100)
+        seen = picture.read_picture(
+            conn, list(parties), lender_id="lantern", now=LATER, lookback=lambda *_: timedelta(days=1)
+        )
+        assert opening.now
+    return sorted(due.reminder_id for due in seen.due)
+
+
+def updates_of(conn: psycopg.Connection, table: str) -> int:
+    conn.execute("SELECT pg_stat_force_next_flush()")
+    return conn.execute("SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = %s", (table,)).fetchone()[0]
 
 
 def test_a_stamp_waits_for_whoever_takes_something_out_of_the_batch(
     conn: psycopg.Connection, database_url: str
 ) -> None:
     batch_id, held = in_hand(conn, 2)
-    (paid, account_id, _), (_, _, other) = held
+    paid, account_id, other = held[0].party_id, held[0].accounts[0].account_id, held[1].contact_id
     stamped: list[set[UUID] | None] = []
 
     def ask() -> None:
@@ -245,7 +394,7 @@ def test_a_stamp_waits_for_whoever_takes_something_out_of_the_batch(
         asking.join(10)
 
     assert stamped == [{other}]
-    assert [state for state, _ in states(conn)] == ["cancelled", "intended"]
+    assert [state for state, _ in states(conn)] == ["cancelled", "planned"]
 
 
 def test_a_cancel_waits_for_a_stamp_under_way_and_then_leaves_it_alone(
@@ -256,7 +405,7 @@ def test_a_cancel_waits_for_a_stamp_under_way_and_then_leaves_it_alone(
 
     def cancel() -> None:
         with database.connect(database_url) as paying:
-            both = [(party_id, account_id) for party_id, account_id, _ in held]
+            both = [(intent.party_id, intent.accounts[0].account_id) for intent in held]
             cancelled.append(payments.cancel(paying, both, reason="paid", at=TUESDAY_MORNING))
 
     with database.connect(database_url) as worker:
@@ -269,7 +418,7 @@ def test_a_cancel_waits_for_a_stamp_under_way_and_then_leaves_it_alone(
         cancelling.join(10)
 
     assert cancelled == [1]
-    assert [state for state, _ in states(conn)] == ["intended", "cancelled"]
+    assert [state for state, _ in states(conn)] == ["planned", "cancelled"]
 
 
 def test_the_tap_on_the_wire_tells_what_a_turn_does() -> None:

@@ -115,9 +115,8 @@ def test_proof_that_came_before_the_worker_gave_up_is_found_by_the_sweep(
     customer = a_customer(conn, KEYRING)
     contact_id = a_contact(conn, customer)
     a_reminder(conn, customer, an_account(conn, customer))
-    conn.execute("UPDATE reminder SET state = 'intended', contact_id = %s", (contact_id,))
     fold_in(conn, a_receipt(customer, contact_id, kind))
-    conn.execute("UPDATE reminder SET state = 'uncertain', ended_at = business_now()")
+    conn.execute("UPDATE reminder SET state = 'uncertain', ended_at = business_now(), contact_id = %s", (contact_id,))
 
     feedback.prove_uncertain(conn)
 

@@ -430,7 +430,7 @@ def test_whatever_files_come_each_debt_that_owes_has_one_step_and_no_other_has_a
             SELECT a.external_ref FROM account a
             WHERE (a.state = 'open') <> (a.balance_minor > 0 AND a.state <> 'recalled')
                OR (a.state = 'open') <> EXISTS (SELECT 1 FROM reminder r WHERE r.party_id = a.party_id
-                   AND r.account_id = a.account_id AND r.state IN ('planned', 'intended'))
+                   AND r.account_id = a.account_id AND r.state = 'planned')
             """
         )
         assert wrong == []

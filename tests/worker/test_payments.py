@@ -189,7 +189,7 @@ def test_what_is_stamped_runs_its_course(desk: Desk) -> None:
 
     pay(desk, a_payment())
 
-    assert reminders(desk) == [("upcoming", "intended", None)]
+    assert reminders(desk) == [("upcoming", "planned", None)]
     assert desk.all("SELECT * FROM contact_event") == []
 
 
@@ -203,11 +203,11 @@ def intended(desk: Desk, *, stamped: bool) -> None:
             SELECT party_id, gen_random_uuid(), %s, customer_id, lender_id, 'creditor', 'email', 'reminder', 'r', 'p'
             FROM customer RETURNING contact_id
         ), held AS (
-            INSERT INTO batch (batch_id, lane, worker, lease_until, wave)
-            SELECT gen_random_uuid(), 'lantern:email:0', 'w', 'infinity', ARRAY(SELECT contact_id FROM sent WHERE %s)
-            RETURNING batch_id)
-        UPDATE reminder SET state = 'intended', contact_id = (SELECT contact_id FROM sent),
-                            batch_id = (SELECT batch_id FROM held)
+            INSERT INTO batch (batch_id, lane, worker, lease_until, wave, parties, reminders, contacts)
+            SELECT gen_random_uuid(), 'lantern:email:0', 'w', 'infinity', ARRAY(SELECT contact_id FROM sent WHERE %s),
+                   ARRAY[party_id], ARRAY[reminder_id], ARRAY(SELECT contact_id FROM sent)
+            FROM reminder)
+        SELECT
         """,
         NOW,
         stamped,

@@ -100,7 +100,7 @@ def test_what_the_provider_reports_while_the_wave_is_under_way_is_proof_at_its_e
     event = ProviderEvent(row[0], customer.party_id, EventKind.DELIVERED, "twilio", "SM1", "first")
     inbox.store(fleet.conn, [sealed_event(keyring(fleet.settings), event)])
     fold_inbox(fleet.conn, keyring(fleet.settings))
-    assert state(fleet, customer) == "intended", "its answer is still awaited"
+    assert state(fleet, customer) == "planned", "its answer is still awaited"
     worker.join()
 
     assert state(fleet, customer) == "sent"
