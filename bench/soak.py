@@ -154,10 +154,11 @@ def _sizes(conn: Conn) -> dict[str, float]:
     """Megabytes of what is hot: small tables, and the indexes of open reminders only."""
     rows = conn.execute(
         """
-        SELECT relname, pg_relation_size(oid) / 1e6::float FROM pg_class WHERE oid = ANY (
+        SELECT relname, (pg_relation_size(oid) + coalesce(pg_relation_size(nullif(reltoastrelid, 0)), 0)) / 1e6::float
+        FROM pg_class WHERE oid = ANY (
             SELECT to_regclass(name) FROM unnest(%s::text[]) AS name
             UNION ALL SELECT indexrelid FROM pg_index
-            WHERE indrelid = 'reminder'::regclass AND pg_get_expr(indpred, indrelid) ~ 'planned|intended')
+            WHERE indrelid = 'reminder'::regclass AND pg_get_expr(indpred, indrelid) ~ 'planned')
         ORDER BY relname
         """,
         (list(_HOT),),

@@ -122,9 +122,6 @@ LANES: LiteralString = """
         ORDER BY r.due_at LIMIT 1) first
 """
 
-#: The reminders in workers' hands: planned, and nobody else's to take. A statement makes one set of it.
-IN_HAND: LiteralString = "SELECT unnest(b.reminders) FROM batch b WHERE b.ended_at IS NULL"
-
 _STILLNESS: LiteralString = f"""
     SELECT (SELECT count(*) FROM batch WHERE ended_at IS NULL),
            (SELECT count(*) FROM (SELECT 1 FROM ({LANES}) l WHERE l.due_at <= (SELECT business_now())

@@ -12,7 +12,7 @@ from domain.case import History
 from domain.channel import Channel
 from domain.lane import SHARDS, Lane
 from storage import history
-from storage.lanes import IN_HAND, LANES
+from storage.lanes import LANES
 from storage.rows import Conn
 from storage.wire import int8_array
 
@@ -140,7 +140,8 @@ _DUE_LANES: LiteralString = f"""
         SELECT count(*) AS n FROM (
             SELECT 1 FROM reminder r
             WHERE r.state = 'planned' AND r.lender_id = l.lender_id AND r.channel = l.channel AND r.shard = l.shard
-              AND r.due_at <= (SELECT business_now()) AND r.reminder_id NOT IN ({IN_HAND}) LIMIT %s) few) waiting
+              AND r.due_at <= (SELECT business_now()) AND r.reminder_id NOT IN (SELECT reminders_in_hand(''))
+            LIMIT %s) few) waiting
     WHERE l.due_at <= (SELECT business_now()) AND waiting.n > 0
       AND NOT EXISTS (SELECT 1 FROM pause WHERE scope IN ('*', l.lender_id))
       AND l.channel <> ALL (ARRAY(SELECT stopped_channels()))
@@ -181,18 +182,18 @@ def lock_parties(conn: Conn, lane: Lane, *, now: datetime, limit: int) -> dict[i
     return dict(rows)
 
 
-_LOCK: LiteralString = f"""
+_LOCK: LiteralString = """
     SELECT p.party_id, p.stop_epoch FROM party p
     WHERE p.party_id = ANY (ARRAY(
         SELECT due.party_id FROM unnest(%b::smallint[]) AS s(shard), LATERAL (
             SELECT r.party_id FROM reminder r
             WHERE r.state = 'planned' AND r.lender_id = %s AND r.channel = %s AND r.shard = s.shard AND r.due_at <= %s
-              AND r.reminder_id NOT IN ({IN_HAND} AND starts_with(b.lane, %s))
+              AND r.reminder_id NOT IN (SELECT reminders_in_hand(%s))
             ORDER BY r.due_at LIMIT %s) due
         LIMIT %s))
     ORDER BY p.party_id
     FOR NO KEY UPDATE SKIP LOCKED
-"""  # noqa: S608 - one constant inside another
+"""
 
 
 def read_picture(
@@ -231,19 +232,19 @@ def read_picture(
         return Picture(dues, reaches, standings, stops, packed, history.told(told))
 
 
-_DUE: LiteralString = f"""
+_DUE: LiteralString = """
     SELECT r.party_id, r.reminder_id, r.account_id, r.ladder, r.step, r.stage, r.channel, r.attempt, r.planned_for,
            r.expires_at, a.customer_id, a.external_ref, a.product, a.currency, a.balance_minor, a.due_on, a.state,
-           a.as_of, c.locale, c.residence, c.zones, c.zone_confirmed_at, NULLIF(c.refused_channels, '{{}}'),
+           a.as_of, c.locale, c.residence, c.zones, c.zone_confirmed_at, NULLIF(c.refused_channels, '{}'),
            NULLIF(c.blocked_hours, '[]'), c.household, c.name_sealed, k.master_key_id, k.wrapped_key, r.due_at
     FROM reminder r
     JOIN account a ON a.party_id = r.party_id AND a.account_id = r.account_id
     JOIN customer c ON c.party_id = a.party_id AND c.customer_id = a.customer_id
     LEFT JOIN customer_key k ON k.party_id = c.party_id AND k.customer_id = c.customer_id
     WHERE r.party_id = ANY(%s) AND r.lender_id = %s AND r.state = 'planned' AND r.due_at <= %s
-      AND r.reminder_id NOT IN ({IN_HAND} AND starts_with(b.lane, %s))
+      AND r.reminder_id NOT IN (SELECT reminders_in_hand(%s))
     ORDER BY r.party_id, a.customer_id, r.reminder_id
-"""  # noqa: S608 - one constant inside another
+"""
 
 _REACHES: LiteralString = """
     SELECT party_id, customer_id, address_id, channel, kind, sealed, lookup, country, zones FROM address

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from storage.lanes import IN_HAND
 from storage.rows import Conn, transpose
 from storage.wire import int8_array
 
@@ -144,7 +143,7 @@ def end_poisonous(conn: Conn) -> list[tuple[int, int]]:
     kept, and the account's next step is decided about like anybody's.
     """
     return conn.execute(
-        f"""
+        """
         WITH guilty AS (
             SELECT s.party_id FROM suspect s
             WHERE s.losses >= %s AND s.losses_alone >= %s
@@ -154,14 +153,14 @@ def end_poisonous(conn: Conn) -> list[tuple[int, int]]:
             UPDATE reminder r SET state = 'failed', reason = %s, ended_at = business_now()
             FROM guilty g
             WHERE r.party_id = g.party_id AND r.state = 'planned' AND (r.due_at <= business_now() OR r.reason = %s)
-              AND r.reminder_id NOT IN ({IN_HAND})
+              AND r.reminder_id NOT IN (SELECT reminders_in_hand(''))
             RETURNING r.party_id, r.reminder_id
         ), sentenced AS (
             UPDATE suspect s SET losses = 0, losses_alone = 0, last_at = clock_timestamp()
             FROM guilty g WHERE s.party_id = g.party_id
         )
         SELECT party_id, reminder_id FROM ended ORDER BY party_id, reminder_id
-        """,  # noqa: S608 - one constant inside another
+        """,
         (LOSSES_TO_END, LOSSES_ALONE_TO_END, POISONOUS, STUMBLED),
     ).fetchall()
 

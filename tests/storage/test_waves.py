@@ -290,6 +290,45 @@ def test_a_lane_whose_last_reminders_are_in_hand_is_not_woken(conn: psycopg.Conn
     assert picture.due_lanes(conn) == [LANE]
 
 
+@pytest.mark.parametrize("analysed", ["never", "when all were open", "when hardly any was"])
+def test_what_is_in_hand_is_one_set_for_a_statement(conn: psycopg.Connection, analysed: str) -> None:
+    """Asked row by row it would be a thousand times a thousand."""
+    conn.execute(
+        """
+        INSERT INTO batch (batch_id, lane, worker, lease_until, parties, reminders, contacts)
+        SELECT gen_random_uuid(), 'lantern:sms:0', 'w', now(), array_agg(n), array_agg(n),
+               array_agg(gen_random_uuid())
+        FROM generate_series(1, 20), generate_series(1, 1000) AS n GROUP BY generate_series
+        """
+    )
+    if analysed == "when all were open":
+        conn.execute("ANALYZE batch")
+    conn.execute(
+        "UPDATE batch SET ended_at = now(), parties = '{}', reminders = '{}', contacts = '{}' WHERE random() < 0.9"
+    )
+    conn.execute(
+        """
+        INSERT INTO batch (batch_id, lane, worker, lease_until, ended_at)
+        SELECT gen_random_uuid(), 'lantern:sms:0', 'w', now(), now() FROM generate_series(1, 30000)
+        """
+    )
+    if analysed == "when hardly any was":
+        conn.execute("ANALYZE batch")
+
+    asked = [
+        (picture._LOCK, ([0, 1], "lantern", "sms", LATER, "lantern:", 1000, 1000)),
+        (picture._DUE, ([1, 2], "lantern", LATER, "lantern:")),
+        (picture._DUE_LANES, (32,)),
+    ]
+    for plan_cache_mode in ("force_custom_plan", "force_generic_plan"):
+        conn.execute(f"SET plan_cache_mode = {plan_cache_mode}")
+        for statement, parameters in asked:
+            plan = "\n".join(row[0] for row in conn.execute(f"EXPLAIN {statement}", parameters))
+            assert "hashed SubPlan" in plan, plan
+    volatility = conn.execute("SELECT provolatile FROM pg_proc WHERE proname = 'reminders_in_hand'").fetchone()
+    assert volatility == ("s",), "with a snapshot of its own it would miss a batch that has just ended"
+
+
 def test_what_a_worker_takes_in_hand_is_not_written_before_it_ends(conn: psycopg.Connection) -> None:
     """Each writing of a reminder costs three entries of indexes: once when it is planned, once when it ends."""
     batch_id, held = in_hand(conn, 5)

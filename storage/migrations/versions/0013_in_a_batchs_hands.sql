@@ -44,3 +44,10 @@ CREATE VIEW intended AS
 SELECT b.batch_id, h.party_id, h.reminder_id, h.contact_id, h.contact_id = ANY (b.wave) AS is_stamped, b.stamped_at
 FROM batch b, unnest(b.parties, b.reminders, b.contacts) AS h(party_id, reminder_id, contact_id)
 WHERE b.ended_at IS NULL;
+
+-- The same for whoever looks for work, in lanes that begin so ('' for all). Stable: it sees what its statement sees. Not in SQL:
+-- the planner would look into it, and where statistics are old believe in millions and ask anew for each reminder.
+CREATE FUNCTION reminders_in_hand(lanes text) RETURNS SETOF bigint LANGUAGE plpgsql STABLE ROWS 1000 AS $$
+BEGIN
+    RETURN QUERY SELECT unnest(b.reminders) FROM batch b WHERE b.ended_at IS NULL AND starts_with(b.lane, lanes);
+END $$;
