@@ -149,7 +149,8 @@ _PARTIES: LiteralString = """
 """
 
 _ASKED: LiteralString = """
-    SELECT r.party_id, r.reminder_id, r.account_id, r.ladder, r.step, r.stage, r.expires_at, r.state, r.ended_at,
+    SELECT r.party_id, r.reminder_id, r.account_id, r.ladder, r.step, r.stage, r.expires_at,
+           CASE WHEN r.reminder_id IN (SELECT reminders_in_hand('')) THEN 'intended' ELSE r.state END, r.ended_at,
            q.first_at
     FROM (
         SELECT party_id, reminder_id, min(at) AS first_at FROM (

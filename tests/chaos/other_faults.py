@@ -110,7 +110,7 @@ def poison(trial: Trial) -> Script:
     arena.trip("poison.read", Session.kill, times=1000)
     [sick] = arena.plant([Wanted(Channel.SMS, ref=POISON.decode())])
     others = arena.plant([Wanted(Channel.SMS)] * GROUP)
-    yield lambda: state_of(trial, sick)[0] not in ("planned", "intended")
+    yield lambda: state_of(trial, sick)[0] != "planned"
     trial.expect(lambda: _failed_with_a_reason(trial, sick))
     trial.expect(lambda: _all_got_one(trial, others))
 
@@ -151,7 +151,7 @@ def changed_before_the_wave(
         arena.trip("intents.committed", lambda session: (goes_on.wait(HELD_SECONDS), None)[1], times=1000)
         group = arena.plant([Wanted(Channel.SMS)] * GROUP)
         try:
-            yield lambda: all(state == "intended" for state in states_of(trial, group))
+            yield lambda: all(in_hand(trial, one) for one in group)
             change(trial, group)
             yield lambda: has_taken(trial, group)
         finally:
@@ -172,14 +172,8 @@ def changed_before_the_wave(
     return script
 
 
-def states_of(trial: Trial, group: list[Planted]) -> list[str]:
-    rows = trial.arena.ask(
-        lambda conn: conn.execute(
-            "SELECT state FROM reminder WHERE party_id = ANY(%s) AND step = 'first_notice'",
-            ([one.party_id for one in group],),
-        ).fetchall()
-    )
-    return [row[0] for row in rows]
+def in_hand(trial: Trial, who: Planted) -> bool:
+    return bool(trial.arena.one("SELECT count(*) FROM intended WHERE party_id = %s", who.party_id))
 
 
 def arrived_at(trial: Trial, group: list[Planted]) -> list[str]:

@@ -13,7 +13,7 @@ from domain.contact import EventKind
 from domain.ladder import Stage
 from domain.lane import Lane, shard_of
 from domain.reminder import NewReminder, ReminderState
-from storage import database, intents, ledger, payments, picture, suspects, sweeps, waves, wire
+from storage import backtest, database, intents, ledger, payments, picture, suspects, sweeps, waves, wire
 from tests.builders import TUESDAY_MORNING, MadeCustomer, a_customer, a_reminder, an_account
 from tests.chaos import wiretap
 from tests.feedback_kit import KEYRING, a_contact, a_ledger
@@ -376,6 +376,14 @@ def test_a_payment_takes_back_what_was_refused_without_a_second_word_about_it(co
     assert events(conn) == [(refused.party_id, "rejected", "dispatch"), (waiting.party_id, "released", "released")]
     assert [state for state, _ in states(conn)] == ["cancelled", "cancelled"]
     assert conn.execute("SELECT stirs FROM batch").fetchone() == (1,)
+
+
+def test_a_back_test_knows_what_is_in_hand(conn: psycopg.Connection) -> None:
+    _, (intent,) = in_hand(conn, 1)
+    day = timedelta(days=1)
+    (read,) = backtest.chunks(conn, [intent.party_id], TUESDAY_MORNING - day, TUESDAY_MORNING + day, lookback=day)
+
+    assert [asked.state for asked in read.asked] == ["intended"]
 
 
 def test_the_account_shows_what_is_in_hand(conn: psycopg.Connection) -> None:
