@@ -41,8 +41,7 @@ HISTORY = 3
 MONTHS = 2
 
 #: What should be flat: how much it may rise over the rest of the run, as a share of what it was on the average. What
-#: stays below the floor is flat whatever its share. Of batches: what lies between two vacuums, ten a second with 34 kB
-#: each for a minute.
+#: stays below the floor is flat whatever its share.
 FLAT: Mapping[str, tuple[float, float]] = {
     "largest process MB": (0.05, 0),
     "tick ms": (0.25, 10),
@@ -51,7 +50,7 @@ FLAT: Mapping[str, tuple[float, float]] = {
     "dead reminders %": (0.25, 20),
     "party MB": (0.25, 16),
     "wake_up MB": (0.25, 1),
-    "batch MB": (0.5, 24),
+    "batch MB": (0.5, 8),
     "clock MB": (0.25, 1),
 }
 
