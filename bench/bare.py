@@ -220,7 +220,7 @@ _OPEN: LiteralString = """
 _TURN: LiteralString = """
     WITH told AS (
         INSERT INTO contact_event (party_id, contact_id, intended_at, kind, dedupe_key, provider, at, provider_ref)
-        SELECT v.party_id, v.contact_id, %s, %s, %s, %s, %s, v.contact_id::text
+        SELECT v.party_id, v.contact_id, %s, %s, %s, %s, %s, encode(uuid_send(v.contact_id), 'hex')
         FROM unnest(%s, %s) AS v(party_id, contact_id)
     ), ended AS (
         UPDATE reminder r SET state = 'sent', reason = NULL, ended_at = %s, contact_id = v.contact_id,

@@ -13,10 +13,10 @@ class NullAdapter:
     folds_repeats = True
 
     async def send(self, outbound: Outbound) -> Receipt:
-        return Receipt(self.name, str(outbound.contact_id))
+        return Receipt(self.name, outbound.contact_id.hex)
 
     def answer_all(self, wave: Sequence[Outbound]) -> list[Receipt]:
-        return [Receipt(self.name, str(outbound.contact_id)) for outbound in wave]
+        return [Receipt(self.name, outbound.contact_id.hex) for outbound in wave]
 
     async def aclose(self) -> None:
         return

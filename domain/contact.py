@@ -108,14 +108,29 @@ def fold(events: Iterable[EventKind]) -> EventKind | None:
 
 def new_contact_id(at: datetime) -> ContactId:
     """A UUIDv7 (RFC 9562, section 5.7) whose 48-bit millisecond time is `at`, so ids sort as contacts happened."""
+    return new_contact_ids(at, 1)[0]
+
+
+def new_contact_ids(at: datetime, number: int) -> list[ContactId]:
+    """So many of them, for which the system is asked for chance only once."""
+    chance, frame = os.urandom(_CHANCE_BYTES * number), _frame(at)
+    return [
+        _id(frame | int.from_bytes(chance[start : start + _CHANCE_BYTES]) & _NOISE)
+        for start in range(0, len(chance), _CHANCE_BYTES)
+    ]
+
+
+def _id(number: int) -> ContactId:
     made = object.__new__(UUID)  # as UUID's own constructor does, less its checks of what it is given
-    _set(made, "int", _frame(at) | int.from_bytes(os.urandom(10), "big") & _NOISE)
+    _set(made, "int", number)
     _set(made, "is_safe", _UNKNOWN)
     return ContactId(made)
 
 
 _set = object.__setattr__
 _UNKNOWN = SafeUUID.unknown
+
+_CHANCE_BYTES = 10
 
 #: The last 80 bits, without those of the version and the variant.
 _NOISE = (1 << 80) - 1 & ~(0xF << 76) & ~(0b11 << 62)

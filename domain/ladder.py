@@ -102,7 +102,7 @@ class PlannedStep(NamedTuple):
 @lru_cache(maxsize=4096)
 def days_past_due(due_on: date, now: datetime, zone: str) -> int:
     """Whole local days since the due date; negative before it."""
-    return (_local_date(now, zone) - due_on).days
+    return (local_date(now, zone) - due_on).days
 
 
 def first_step(ladder: Ladder, owed: Owed, *, now: datetime) -> PlannedStep | None:
@@ -115,7 +115,7 @@ def first_step(ladder: Ladder, owed: Owed, *, now: datetime) -> PlannedStep | No
     dpd = days_past_due(owed.due_on, now, owed.zone)
     steps = ladder.steps
     if dpd > ladder.human_after_day:
-        on = max(owed.due_on + timedelta(days=steps[-1].day), _local_date(now, owed.zone))
+        on = max(owed.due_on + timedelta(days=steps[-1].day), local_date(now, owed.zone))
         return _planned(steps[-1], on, owed, now)
     return _first_that_fits(steps, owed, earliest=None, now=now)
 
@@ -131,7 +131,7 @@ def next_step(ladder: Ladder, owed: Owed, done: Done, *, now: datetime) -> Plann
     if position is None:  # the ladder was edited: start from the gentlest step that is still true
         return first_step(ladder, owed, now=now)
     gone = ladder.steps[position]
-    planned_on = _local_date(done.planned_for, owed.zone)
+    planned_on = local_date(done.planned_for, owed.zone)
     return _first_that_fits(ladder.steps[position + 1 :], owed, earliest=planned_on - timedelta(days=gone.day), now=now)
 
 
@@ -157,13 +157,13 @@ def step_after_expiry(
 
 def _first_that_fits(steps: Sequence[Step], owed: Owed, *, earliest: date | None, now: datetime) -> PlannedStep | None:
     """`earliest` is the due date as the last step's timing implies it: later than the true one for a late entrant."""
-    today = _local_date(now, owed.zone)
+    today = local_date(now, owed.zone)
     start = owed.due_on if earliest is None else max(owed.due_on, earliest)
     for step in steps:
         if not step.suits(owed.balance_minor, owed.currency):
             continue
         planned = _planned(step, max(start + timedelta(days=step.day), today), owed, now)
-        if (_local_date(planned.due_at, owed.zone) - owed.due_on).days <= step.true_until_day:
+        if (local_date(planned.due_at, owed.zone) - owed.due_on).days <= step.true_until_day:
             return planned
     return None
 
@@ -177,7 +177,8 @@ def _planned(step: Step, on: date, owed: Owed, now: datetime) -> PlannedStep:
 
 
 @lru_cache(maxsize=4096)
-def _local_date(at: datetime, zone: str) -> date:
+def local_date(at: datetime, zone: str) -> date:
+    """What the calendar there says at that instant."""
     return at.astimezone(ZoneInfo(zone)).date()
 
 

@@ -172,14 +172,14 @@ def money_formatter(pattern: str, currency: str, locale: Locale, *, own: bool) -
 
 
 def _formatter(prefix: str, suffix: str, group: str, point: str, fewest: int, exponent: int) -> Formatter:
-    unit = 10**exponent
+    unit, digits = 10**exponent, f"%0{exponent}d"
 
     def write(minor: int) -> str:
         whole, rest = divmod(minor, unit)
         grouped = f"{whole:,}" if group == "," else f"{whole:,}".replace(",", group)
         if not exponent or (not fewest and not rest):
             return f"{prefix}{grouped}{suffix}"
-        decimals = f"{rest:0{exponent}d}"
+        decimals = digits % rest
         if fewest < exponent:
             decimals = decimals[:fewest] + decimals[fewest:].rstrip("0")
         return f"{prefix}{grouped}{point}{decimals}{suffix}"

@@ -5,12 +5,13 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 from markupsafe import Markup, escape
 
 from domain.channel import Channel
 from domain.message import Rendered
+from domain.value import made_of
 from messages.facts import BadFacts, Facts
 from messages.fault import CopyError
 from messages.fields import Getter, Medium
@@ -38,6 +39,9 @@ _SPACES = re.compile(" {2,}")
 
 #: Shapes kept per piece of copy; a lender's fleet has a few hundred, by days past due.
 _SKELETONS_KEPT = 4096
+
+#: One is made for each message.
+_rendered: Final = made_of(Rendered)
 
 #: Text, subject and page.
 Texts = tuple[str, str | None, str | None]
@@ -106,7 +110,7 @@ class Template:
         texts = _filled(skeleton, own)
         self._check_length(*texts)
         name = own[0]
-        return Rendered(channel, self.locale, *texts, in_a_name(name) if name else ())
+        return _rendered((channel, self.locale, *texts, in_a_name(name) if name else ()))
 
     def _in_full(self, values: Mapping[str, Any], channel: Channel) -> Rendered:
         name = values.get("name", "")

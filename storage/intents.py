@@ -4,7 +4,6 @@ import struct
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -41,16 +40,10 @@ class Intent(Struct, frozen=True, gc=False):
     release_hash: str
     inputs: Mapping[str, Any]
     facts_sealed: bytes
-    accounts: tuple["IntentAccount", ...]
-
-
-class IntentAccount(Struct, frozen=True, gc=False):
-    """A debt that a contact covers, with the reminder that it finishes."""
-
-    account_id: int
-    reminder_id: int
-    step: str
-    stage: str
+    account_ids: tuple[int, ...]  # the debts that it covers; the next three say of each what it finishes
+    reminder_ids: tuple[int, ...]
+    steps: tuple[str, ...]
+    stages: tuple[str, ...]
 
 
 class Postponed(NamedTuple):
@@ -115,7 +108,7 @@ def open_batch(
     are not touched before they end (docs/decisions/0018). Their parties must be locked.
     """
     wire.copy_rows(conn, "contact", _CONTACT, map(_contact_row, intents))
-    covered = [(i.party_id, each.reminder_id, i.contact_id) for i in intents for each in i.accounts]
+    covered = [(i.party_id, reminder_id, i.contact_id) for i in intents for reminder_id in i.reminder_ids]
     parties, reminders, contacts = transpose(covered, 3)
     conn.execute(
         """
@@ -131,9 +124,9 @@ def open_batch(
 
 def _contact_row(i: Intent) -> tuple[bytes, ...]:
     """The fields of one contact as _CONTACT lists them."""
-    accounts, reminders, steps, stages = zip(*map(_COVERED, i.accounts), strict=True)
-    is_one_stage = stages.count(i.stage) == len(stages)
-    facts = history.facts_of(i.channel, i.purpose, i.actor, i.lender_id, i.address_lookup, accounts)
+    stages = None if i.stages.count(i.stage) == len(i.stages) else i.stages
+    facts = history.facts_of(i.channel, i.purpose, i.actor, i.lender_id, i.address_lookup, i.account_ids)
+    entry, inputs = history.entry_of(i.intended_at, i.contact_id, facts), wire.jsonb(i.inputs)
     return (
         _numbers(
             8, i.party_id, 16, i.contact_id.int.to_bytes(16), 8, wire.microseconds(i.intended_at), 8, i.customer_id,
@@ -141,15 +134,15 @@ def _contact_row(i: Intent) -> tuple[bytes, ...]:
         ),
         _words(
             i.lender_id, i.actor, i.channel, i.purpose, i.message, i.locale, i.stage, i.rule, i.pack, i.release_hash,
-            i.packs, i.zones, steps, None if is_one_stage else stages,
+            i.packs, i.zones, i.steps, stages,
         ),
-        wire.int8(i.address_id), wire.raw(i.address_lookup), wire.moment(i.window_ends), wire.jsonb(i.inputs),
-        wire.raw(i.facts_sealed), wire.int8s(accounts), wire.int8s(reminders),
-        wire.raw(history.entry_of(i.intended_at, i.contact_id, facts)),
+        wire.int8(i.address_id), wire.raw(i.address_lookup), wire.moment(i.window_ends),
+        wire.int8s(i.account_ids), wire.int8s(i.reminder_ids),
+        _length(len(inputs)), inputs, _length(len(i.facts_sealed)), i.facts_sealed, _length(len(entry)), entry,
     )  # fmt: skip
 
 
-_COVERED: Final = attrgetter("account_id", "reminder_id", "step", "stage")
+_length: Final = wire.length
 
 #: Five fields of a fixed width, each after its length: bigint, uuid, timestamptz, bigint, bigint.
 _numbers: Final = struct.Struct(">iqi16siqiqiq").pack
@@ -165,7 +158,7 @@ _CONTACT = (
     "party_id", "contact_id", "intended_at", "customer_id", "stop_epoch",
     "lender_id", "actor", "channel", "purpose", "message", "locale", "stage", "rule", "pack", "release_hash",
     "packs", "zones", "steps", "stages",
-    "address_id", "address_lookup", "window_ends", "inputs", "facts_sealed", "account_ids", "reminder_ids", "entry",
+    "address_id", "address_lookup", "window_ends", "account_ids", "reminder_ids", "inputs", "facts_sealed", "entry",
 )  # fmt: skip
 
 _DECISION = {

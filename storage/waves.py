@@ -220,7 +220,7 @@ def release_unstamped(conn: Conn, batch_id: UUID, intents: Sequence[Intent], *, 
     """
     if not intents:
         return 0
-    rows = [(i.party_id, each.reminder_id, i.contact_id, i.intended_at) for i in intents for each in i.accounts]
+    rows = [(i.party_id, reminder_id, i.contact_id, i.intended_at) for i in intents for reminder_id in i.reminder_ids]
     return conn.execute(
         """
         WITH hand AS MATERIALIZED (

@@ -24,11 +24,11 @@ from storage.rows import Conn
 EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
-_LENGTH: Final = Struct(">i").pack
+length: Final = Struct(">i").pack  # what goes before the bytes of a field
 _INT2: Final = Struct(">ih").pack
 _INT8: Final = Struct(">iq").pack
 _ONE_INT8: Final = Struct(">iiiiiiiq").pack
-_UUID_LENGTH: Final = _LENGTH(16)
+_UUID_LENGTH: Final = length(16)
 _INT_OF: Final = attrgetter("int")
 NULL: Final = b"\xff\xff\xff\xff"
 
@@ -49,7 +49,7 @@ def int8(value: int | None) -> bytes:
 
 def raw(value: bytes | None) -> bytes:
     """A bytea, or what is encoded already."""
-    return NULL if value is None else _LENGTH(len(value)) + value
+    return NULL if value is None else length(len(value)) + value
 
 
 @lru_cache(maxsize=_KEPT)
@@ -94,7 +94,8 @@ def instant(since_epoch: int) -> datetime:
 
 
 def jsonb(value: Any) -> bytes:
-    return raw(b"\x01" + orjson.dumps(value))
+    """Without its length."""
+    return b"\x01" + orjson.dumps(value)
 
 
 # --------------------------------------------------------------------------------------------------------------- COPY

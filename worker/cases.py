@@ -4,7 +4,6 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from functools import lru_cache
-from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
@@ -14,9 +13,10 @@ from domain.channel import AddressChannel, AddressKind, Channel
 from domain.consent import Consent
 from domain.days import local_day
 from domain.hold import Hold, HoldKind
-from domain.ladder import PlannedStep, days_past_due
+from domain.ladder import PlannedStep, days_past_due, local_date
 from domain.lender import Lender
 from domain.purpose import Purpose
+from domain.value import made_of
 from domain.verdict import Suppress
 from messages.facts import Debt, Facts
 from policy.packs import RuleSet
@@ -79,39 +79,48 @@ def case_of(
     scene: Scene, person: Person, row: Due, channel: Channel, reach: Reach, *, purpose: Purpose = Purpose.REMINDER
 ) -> Case:
     """One question to the judge: may this customer be contacted about this debt, this way, now?"""
-    lender = scene.lender
-    return Case(
-        scene.now,
-        row.expires_at,
-        lender.actor,
-        person.facts,
-        AccountFacts(str(row.account_id), days_late(row, scene.now), row.balance_minor, row.currency),
-        Attempt(channel, reach.lookup.hex(), _ADDRESS_KIND[reach.kind], purpose, tuple(reach.zones), reach.country),
-        person.history,
-        person.holds,
-        [_consent(row) for row in person.standings if row.channel == channel],
-        lender.id,
-        row.household,
-    )
+    lender, now, kind = scene.lender, scene.now, _ADDRESS_KIND[reach.kind]
+    account = _account((str(row.account_id), days_late(row, now), row.balance_minor, row.currency))
+    attempt = _attempt((channel, reach.lookup.hex(), kind, purpose, tuple(reach.zones), reach.country))
+    consents = [_consent(row) for row in person.standings if row.channel == channel]
+    return _case(
+        (
+            now, row.expires_at, lender.actor, person.facts, account, attempt, person.history, person.holds, consents,
+            lender.id, row.household, _NO_OVERRIDES,
+        )
+    )  # fmt: skip
+
+
+#: One of each is made for each message.
+_case, _account, _attempt, _given = made_of(Case), made_of(AccountFacts), made_of(Attempt), made_of(Consent)
+_NO_OVERRIDES: Final[frozenset[str]] = frozenset()
 
 
 def customer_key(keyring: Keyring, row: Due) -> CustomerKey:
     """The customer's key. Raises Unsealable, and KeyDestroyed once the customer was erased."""
-    if row.wrapped_key is None or row.master_key_id is None or row.name_sealed is None:
-        raise KeyDestroyed("the customer's key is destroyed")
-    return keyring.open_customer_key(row.master_key_id, row.wrapped_key)
+    return customer_keys(keyring, [row])[0]
+
+
+def customer_keys(keyring: Keyring, rows: Sequence[Due]) -> list[CustomerKey]:
+    """The keys of these customers, in order. Raises as `customer_key` does, for any of them."""
+    wrapped = []
+    for row in rows:
+        if row.wrapped_key is None or row.master_key_id is None or row.name_sealed is None:
+            raise KeyDestroyed("the customer's key is destroyed")
+        wrapped.append((row.master_key_id, row.wrapped_key))
+    return keyring.open_customer_keys(wrapped)
 
 
 def facts_of(scene: Scene, row: Due, covered: Sequence[Due], locale: str, *, name: str) -> Facts:
     """What is true of these debts now, for the words. Raises BadFacts."""
     lender = scene.lender
-    owed, debts = [], []
+    today = local_date(scene.now, planning_zone(row.zones))  # on the customer's calendar
+    owed, debts, due_dates = [], [], []
     for each in covered:
         balance, due_on = each.balance_minor, each.due_on
-        owed.append((days_late(each, scene.now), balance))
+        owed.append(((today - due_on).days, balance))
         debts.append(Debt(each.account_ref[-4:], each.product or "", balance, each.currency, due_on))
-    due_dates = tuple(map(_DUE_ON, covered))
-    today = due_dates[0] + timedelta(owed[0][0])  # on the customer's calendar
+        due_dates.append(due_on)
     return Facts(  # by position: it is made once for each message
         name,
         in_language(lender.brand, locale),
@@ -157,8 +166,6 @@ def _in_zones(zones: tuple[str, ...], confirmed: bool) -> CustomerFacts:
     return CustomerFacts(zones, confirmed)
 
 
-_DUE_ON: Final = attrgetter("due_on")
-
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -184,9 +191,11 @@ def standing_hold(row: Stop) -> Hold:
 
 
 def _consent(row: Standing) -> Consent:
-    return Consent(
-        _CHANNEL[row.channel], row.lookup.hex() if row.lookup else None, _PURPOSE[row.purpose], row.given_at,
-        row.withdrawn_at,
+    return _given(
+        (
+            _CHANNEL[row.channel], row.lookup.hex() if row.lookup else None, _PURPOSE[row.purpose], row.given_at,
+            row.withdrawn_at,
+        )
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple, TypeVar
 
@@ -155,7 +155,7 @@ def _decide_abreast(scene: Scene, known: Known, parties: Sequence[list[Due]]) ->
                 _hand_over(scene, person, row, step, "call", decisions)
             else:
                 joined = _join(scene, person, row, choice, waiting, decisions)
-                drafts.append(_draft(scene, person, [(row, step), *joined], choice))
+                drafts.append(_draft(scene, person, ((row, step), *joined), choice))
         _send(scene, drafts, decisions)
         for queue in queues:
             if not queue[0][1]:
@@ -345,10 +345,11 @@ def _bar(scene: Scene, person: Person, row: Due, refusal: tuple[Channel, Verdict
 
 
 def _draft(scene: Scene, person: Person, covered: Sequence[tuple[Due, Step]], choice: Choice) -> Draft:
+    if len(covered) == 1:  # nearly always
+        ((row, step),) = covered
+        return Draft(person, (row,), (step,), choice, tuple(_successor(scene, person, row)))
     rows, steps = zip(*covered, strict=True)
-    successors: list[NewReminder] = []
-    for row in rows:
-        successors += _successor(scene, person, row)
+    successors = chain.from_iterable(_successor(scene, person, row) for row in rows)
     return Draft(person, rows, steps, choice, tuple(successors))
 
 

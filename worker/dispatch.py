@@ -31,7 +31,16 @@ from worker.metrics import BatchMeter, Stage
 from worker.outages import stages_spoken
 from worker.planner import reminder_for
 from worker.releases import Release
-from worker.sending import WAVE_SECONDS, Answer, answer_at_once, opted_out_by, result_of, retired_by, send_wave
+from worker.sending import (
+    WAVE_SECONDS,
+    Answer,
+    accepted,
+    answer_at_once,
+    opted_out_by,
+    refused,
+    retired_by,
+    send_wave,
+)
 from worker.wiring import Spine
 
 log = structlog.get_logger()
@@ -139,7 +148,7 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
     """
     adapters = spine.adapters(release)
     channel = letters[0].outbound.channel
-    accepted = start = 0
+    taken = start = 0
     turn, numbers = partial(_turn, spine=spine, batch_id=batch_id), count()
     answered: Answered = ((), (), ())
     while start < len(letters):
@@ -151,7 +160,7 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
         # A worker that stood still since it asked has lost its lease, whatever it was told then.
         if stamped is None or time.monotonic() - asked > spine.settings.lease_seconds:
             log.warning("lease_lost", batch_id=str(batch_id), unsent=len(letters) - start)
-            return accepted
+            return taken
         going = wave
         if len(stamped) < len(wave):
             going = [letter for letter in wave if letter.intent.contact_id in stamped]
@@ -163,24 +172,24 @@ def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence
             if answers is None:
                 answers = spine.loop.run(send_wave(adapters, going), within_seconds=WAVE_SECONDS + 5)
             spine.pace.took(channel, messages=len(going), seconds=time.monotonic() - began)
-            refused = [pair for pair in zip(going, answers, strict=True) if not isinstance(pair[1], Receipt)]
-            accepted += len(going) - len(refused)
+            errors = [pair for pair in zip(going, answers, strict=True) if not isinstance(pair[1], Receipt)]
+            taken += len(going) - len(errors)
             meter.lap(Stage.SEND)
-            _obey(spine, refused)
+            _obey(spine, errors)
             answered = (going, answers, _results(spine, going, answers))
             meter.answered(*answered)
         start += len(wave)
     spine.persist(partial(turn, answered=answered, wave=(), number=next(numbers), tries=count()))
     spine.settle()
     meter.lap(Stage.RECORD)
-    return accepted
+    return taken
 
 
-def _obey(spine: Spine, refused: Sequence[tuple[Letter, Answer]]) -> None:
+def _obey(spine: Spine, errors: Sequence[tuple[Letter, Answer]]) -> None:
     """An opt-out that the provider knows of counts at once, for everyone who shares the address."""
     refusals = [
         (lookup, letter.outbound.channel)
-        for letter, answer in refused
+        for letter, answer in errors
         if (lookup := opted_out_by(letter, answer)) is not None
     ]
     if refusals:
@@ -211,9 +220,9 @@ def _turn(
     """
     letters, answers, results = answered
     planned, uncertain = ReminderState.PLANNED, ReminderState.UNCERTAIN
-    refused = [result for result in results if result.state is planned]
+    back = [result for result in results if result.state is planned]
     over = letters
-    if refused:
+    if back:
         over = [letter for letter, result in zip(letters, results, strict=True) if result.state is not planned]
     following = list(chain.from_iterable(map(_SUCCESSORS, over)))
     lease = timedelta(seconds=spine.settings.lease_seconds)
@@ -226,13 +235,13 @@ def _turn(
         for letter, answer in zip(letters, answers, strict=True)
         if not isinstance(answer, Receipt) and (row := retired_by(letter, answer)) is not None
     ]
-    if wave and not refused and not dead:  # a statement of its own: nothing to open, nothing to commit
+    if wave and not back and not dead:  # a statement of its own: nothing to open, nothing to commit
         stamped = turn()
     else:
         with conn.transaction():
             # First: it takes the batch's row, and whoever holds that may wait for a reminder of ours.
             stamped = turn()
-            waves.go_back(conn, refused)
+            waves.go_back(conn, back)
             waves.retire_addresses(conn, dead)
             if not wave:
                 waves.close_batch(conn, batch_id)
@@ -250,7 +259,9 @@ def _give_back(conn: Conn, *, batch_id: UUID, wave: Sequence[Letter], stamped: S
 
 def _results(spine: Spine, wave: Sequence[Letter], answers: Sequence[Answer]) -> list[waves.Result]:
     return [
-        result_of(letter, answer, provider=None if isinstance(answer, Receipt) else spine.provider_of(letter.outbound))
+        accepted(letter.intent, answer)
+        if isinstance(answer, Receipt)
+        else refused(letter, answer, provider=spine.provider_of(letter.outbound))
         for letter, answer in zip(wave, answers, strict=True)
     ]
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from channels.base import Outbound
 from domain.channel import Channel
-from domain.contact import new_contact_id
+from domain.contact import ContactId, new_contact_ids
 from domain.ladder import Step
 from domain.lender import Lender
 from domain.message import Rendered
@@ -21,10 +21,10 @@ from domain.verdict import Allow, Because, Suppress
 from messages.catalogue import CopyError
 from messages.facts import BadFacts
 from policy.packs import RuleSet
-from storage.intents import Intent, IntentAccount
+from storage.intents import Intent
 from storage.picture import Due, Reach
-from storage.sealing import Unsealable
-from worker.cases import Person, Scene, customer_key, days_late, facts_of
+from storage.sealing import CustomerKey, Unsealable
+from worker.cases import Person, Scene, customer_keys, days_late, facts_of
 from worker.experiments import words_for
 from worker.proof import proof_of
 from worker.unsubscribe import Unsubscribed, token_for
@@ -108,11 +108,11 @@ def _write(scene: Scene, drafts: Sequence[Draft]) -> list[Letter]:
     rows = [draft.rows[0] for draft in drafts]
     choices = [draft.choice for draft in drafts]
     words = [_words_for(scene, draft) for draft in drafts]
-    keys = [customer_key(scene.keyring, row) for row in rows]
-    tos = [key.open(choice.reach.sealed).decode() for key, choice in zip(keys, choices, strict=True)]
-    names = [key.open(row.name_sealed or b"").decode() for key, row in zip(keys, rows, strict=True)]
+    keys = customer_keys(scene.keyring, rows)
+    tos = CustomerKey.open_each(keys, [choice.reach.sealed for choice in choices])
+    names = CustomerKey.open_each(keys, [row.name_sealed or b"" for row in rows])
     facts = [
-        facts_of(scene, row, draft.rows, draft.choice.locale, name=name)
+        facts_of(scene, row, draft.rows, draft.choice.locale, name=name.decode())
         for draft, row, name in zip(drafts, rows, names, strict=True)
     ]
     render = scene.release.catalogue.render
@@ -120,18 +120,20 @@ def _write(scene: Scene, drafts: Sequence[Draft]) -> list[Letter]:
         render(step.message, choice.channel, choice.locale, its)
         for (step, _), choice, its in zip(words, choices, facts, strict=True)
     ]
-    plain = [its.to_json() for its in facts]
-    sealed = [key.seal(its) for key, its in zip(keys, plain, strict=True)]
+    sealed = CustomerKey.seal_each(keys, [its.to_json() for its in facts])
     proofs = [proof_of(scene.keyring, its) for its in rendered]
+    contacts = new_contact_ids(scene.now, len(drafts))
     intents = [
-        _intent(scene, draft, step, {**drawn, "words": proof}, facts_sealed)
-        for draft, (step, drawn), proof, facts_sealed in zip(drafts, words, proofs, sealed, strict=True)
+        _intent(scene, draft, contact_id, step, drawn, proof, facts_sealed)
+        for draft, contact_id, (step, drawn), proof, facts_sealed in zip(
+            drafts, contacts, words, proofs, sealed, strict=True
+        )
     ]
     for row, (step, _), its in zip(rows, words, rendered, strict=True):
         if its.warnings:  # by the customer's own name: it is sent all the same
             log.warning("name_reads_like", why=list(its.warnings), message=step.message, account_id=row.account_id)
     return [
-        Letter(intent, _outbound(scene, draft, intent, to, its), draft.successors)
+        Letter(intent, _outbound(scene, draft, intent, to.decode(), its), draft.successors)
         for draft, intent, to, its in zip(drafts, intents, tos, rendered, strict=True)
     ]
 
@@ -143,32 +145,40 @@ def _words_for(scene: Scene, draft: Draft) -> tuple[Step, Mapping[str, object]]:
     return (step if message == step.message else replace(step, message=message)), drawn
 
 
-def _intent(scene: Scene, draft: Draft, step: Step, more: Mapping[str, object], facts_sealed: bytes) -> Intent:
-    person, choice, row = draft.person, draft.choice, draft.rows[0]
-    reach, facts = choice.reach, person.facts
+def _intent(
+    scene: Scene,
+    draft: Draft,
+    contact_id: ContactId,
+    step: Step,
+    drawn: Mapping[str, object],
+    proof: str,
+    facts_sealed: bytes,
+) -> Intent:
+    person, choice, rows = draft.person, draft.choice, draft.rows
+    row, reach, facts = rows[0], choice.reach, person.facts
     now, lender, because = scene.now, scene.lender, choice.allow.because
-    accounts, late = [], []
-    for each, its in zip(draft.rows, draft.steps, strict=True):
-        accounts.append(IntentAccount(each.account_id, each.reminder_id, its.id, its.stage))
-        late.append(days_late(each, now))
     return Intent(  # by position: it is made once for each message
-        row.party_id, new_contact_id(now), now, row.customer_id, lender.id, lender.actor, choice.channel,
+        row.party_id, contact_id, now, row.customer_id, lender.id, lender.actor, choice.channel,
         reach.address_id, reach.lookup, _REMINDER, step.message, choice.locale, step.stage,
         because.rule, because.pack, choice.rules.ids,
         facts.zones if facts.zone_confirmed else tuple(dict.fromkeys((*facts.zones, *reach.zones))),
         choice.allow.until, person.stop_epoch, scene.release.hash,
         {
-            "days_past_due": late,
+            "days_past_due": [days_late(each, now) for each in rows],
             "attempt": row.attempt,
             "zone_confirmed": facts.zone_confirmed,
             "residence": row.residence,
             "number_country": reach.country,
             "number_zones": reach.zones,
             "address_kind": reach.kind,
-            **more,
+            "words": proof,
+            **drawn,
         },
         facts_sealed,
-        tuple(accounts),
+        tuple([each.account_id for each in rows]),
+        tuple([each.reminder_id for each in rows]),
+        tuple([each.id for each in draft.steps]),
+        tuple([each.stage for each in draft.steps]),
     )  # fmt: skip
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Set
 from datetime import datetime, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from domain.channel import BY_A_PERSON, REACHED_BY, AddressChannel, Channel
 from domain.ladder import Done, Ladder, Owed, PlannedStep, Step, first_step, next_step
 from domain.lane import shard_of
 from domain.reminder import NewReminder
+from domain.value import made_of
 
 
 def lane_channel(step: Step, reachable: Set[AddressChannel]) -> Channel:
@@ -27,10 +29,17 @@ def reminder_for(
 ) -> NewReminder:
     """The row for a planned step: at most one of them is open for an account."""
     step = planned.step
-    return NewReminder(  # by position: it is made once for each message
-        party_id, account_id, lender_id, ladder, step.id, step.stage, lane_channel(step, reachable), shard_of(party_id),
-        planned.due_at, planned.expires_at,
+    channel = lane_channel(step, reachable)
+    return _reminder(
+        (
+            party_id, account_id, lender_id, ladder, step.id, step.stage, channel, shard_of(party_id), planned.due_at,
+            planned.expires_at,
+        )
     )  # fmt: skip
+
+
+#: One is made for each message.
+_reminder: Final = made_of(NewReminder)
 
 
 def step_after(ladder: Ladder, owed: Owed, last: Done | None, *, now: datetime) -> PlannedStep | None:

@@ -6,5 +6,5 @@ from storage.sealing import Keyring
 
 def proof_of(keyring: Keyring, rendered: Rendered) -> str:
     """A keyed hash of what leaves: equal words, equal proof; without our key it tells nothing."""
-    parts = "\0".join((rendered.subject or "", rendered.text, rendered.html or ""))
-    return keyring.fingerprint(f"words\0{parts}".encode()).hex()
+    words = f"words\0{rendered.subject or ''}\0{rendered.text}\0{rendered.html or ''}"
+    return keyring.fingerprint(words.encode()).hex()

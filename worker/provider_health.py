@@ -368,11 +368,12 @@ def _put_off(
 ) -> None:
     """Back to policy: its reminders are judged again when there may be room."""
     intent, channel, until = letter.intent, letter.outbound.channel.value, now + wait
-    for each in intent.accounts:
-        decisions.postponed.append(Postponed(intent.party_id, each.reminder_id, until, rule, channel))
+    covered = zip(intent.reminder_ids, intent.account_ids, intent.steps, intent.stages, strict=True)
+    for reminder_id, account_id, step, stage in covered:
+        decisions.postponed.append(Postponed(intent.party_id, reminder_id, until, rule, channel))
         decisions.answers.append(
             Answer(
-                intent.party_id, now, each.reminder_id, each.account_id, intent.lender_id, channel, each.step,
-                each.stage, "hold", rule, "duly", until, release_hash,
+                intent.party_id, now, reminder_id, account_id, intent.lender_id, channel, step, stage, "hold", rule,
+                "duly", until, release_hash,
             )
         )  # fmt: skip

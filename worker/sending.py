@@ -20,6 +20,7 @@ from channels.base import (
 from domain.channel import Channel
 from domain.contact import EventKind
 from domain.reminder import ReminderState
+from storage.intents import Intent
 from storage.waves import Result
 from worker.letters import Letter
 
@@ -89,17 +90,18 @@ async def _send(adapter: Adapter | None, letter: Letter) -> Answer:
         return OutcomeUnknown("adapter_error")
 
 
-def result_of(letter: Letter, answer: Answer, *, provider: str | None) -> Result:
-    """What an answer means for the contact and its reminders."""
-    intent = letter.intent
-    attempt = intent.inputs["attempt"]
+def accepted(intent: Intent, receipt: Receipt) -> Result:
+    """What a receipt means for the contact and its reminders."""
+    return Result(  # by position: it is made once for each message
+        intent.party_id, intent.contact_id, intent.intended_at, intent.reminder_ids, _SAID_SENT, _SENT,
+        receipt.provider, receipt.provider_ref, None,
+    )  # fmt: skip
+
+
+def refused(letter: Letter, answer: ChannelError, *, provider: str | None) -> Result:
+    """What any other answer means for them."""
+    attempt = letter.intent.inputs["attempt"]
     match answer:
-        case Receipt():
-            return Result(  # by position: it is made once for each message
-                intent.party_id, intent.contact_id, intent.intended_at,
-                tuple([each.reminder_id for each in intent.accounts]), _SAID_SENT, _SENT,
-                answer.provider, answer.provider_ref, None,
-            )  # fmt: skip
         case OutcomeUnknown():
             return _result(letter, EventKind.UNCERTAIN, ReminderState.UNCERTAIN, provider, code=answer.code)
         case HeldBack():
@@ -112,7 +114,7 @@ def result_of(letter: Letter, answer: Answer, *, provider: str | None) -> Result
                 letter, EventKind.RELEASED, ReminderState.PLANNED, provider, code=answer.code,
                 wait=MISCONFIGURED_WAIT, costs_attempt=False,
             )  # fmt: skip
-        case ChannelError() if attempt >= MOST_ATTEMPTS:
+        case _ if attempt >= MOST_ATTEMPTS:
             return _result(letter, EventKind.REJECTED, ReminderState.FAILED, provider, code=answer.code)
         case Rejected(
             retire_address=False, opted_out=False
@@ -131,15 +133,14 @@ def _result(
     state: ReminderState,
     provider: str | None,
     *,
-    ref: str | None = None,
-    code: str | None = None,
+    code: str,
     wait: timedelta = timedelta(),
     costs_attempt: bool = True,
 ) -> Result:
     intent = letter.intent
     return Result(
-        intent.party_id, intent.contact_id, intent.intended_at, tuple(each.reminder_id for each in intent.accounts),
-        kind, state, provider, ref, code, wait, costs_attempt,
+        intent.party_id, intent.contact_id, intent.intended_at, intent.reminder_ids, kind, state, provider, None, code,
+        wait, costs_attempt,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.channel import AddressChannel
-from storage.sealing import Keyring, KeyringError, Unsealable
+from storage.sealing import NONCE_BYTES, CustomerKey, Keyring, KeyringError, Unsealable
 
 OLD, NEW = bytes(range(32)), bytes(range(1, 33))
 RING = Keyring({"old": OLD}, OLD)
@@ -25,6 +25,34 @@ def test_what_is_sealed_opens_again_and_never_looks_the_same_twice(plain: bytes)
     assert key.open(first) == key.open(second) == plain
     assert first != second
     assert len(plain) < 4 or plain not in first
+
+
+@given(st.lists(st.binary(max_size=60), max_size=20), st.data())
+def test_several_are_sealed_each_under_its_own_key_and_never_under_one_nonce(
+    plains: list[bytes], data: st.DataObject
+) -> None:
+    keys = [RING.new_customer_key()[0] for _ in plains]
+
+    sealed = CustomerKey.seal_each(keys, plains)
+
+    assert CustomerKey.open_each(keys, sealed) == plains
+    assert [key.open(each) for key, each in zip(keys, sealed, strict=True)] == plains
+    assert len({each[:NONCE_BYTES] for each in sealed}) == len(plains)
+    if len(plains) > 1:
+        astray = data.draw(st.integers(1, len(plains) - 1))
+        with pytest.raises(Unsealable):
+            CustomerKey.open_each(keys, [*sealed[astray:], *sealed[:astray]])
+
+
+def test_the_keys_of_several_open_together_or_not_at_all() -> None:
+    made = [RING.new_customer_key() for _ in range(3)]
+    sealed = [key.seal(b"hello") for key, _, _ in made]
+    wrapped = [(key_id, each) for _, key_id, each in made]
+
+    assert CustomerKey.open_each(RING.open_customer_keys(wrapped), sealed) == [b"hello"] * 3
+    for spoilt in [*wrapped[:2], ("gone", wrapped[2][1])], [*wrapped[:2], ("old", b"short")]:
+        with pytest.raises(Unsealable):
+            RING.open_customer_keys(spoilt)
 
 
 @given(st.binary(min_size=1, max_size=100), st.data())

@@ -26,7 +26,7 @@ def an_intent(customer: MadeCustomer, account_id: int, reminder_id: int) -> inte
     return intents.Intent(
         customer.party_id, uuid4(), TUESDAY_MORNING, customer.customer_id, "lantern", "creditor", "sms", None, None,
         "reminder", "m", "en", "initial", "r", "p", (), (), None, 0, "", {"attempt": 1}, b"",
-        (intents.IntentAccount(account_id, reminder_id, "first_notice", "initial"),),
+        (account_id,), (reminder_id,), ("first_notice",), ("initial",),
     )  # fmt: skip
 
 
@@ -54,9 +54,8 @@ def stamp(
 
 
 def a_result(intent: intents.Intent, kind: EventKind = EventKind.SENT, state: ReminderState = ReminderState.SENT):
-    reminders = tuple(each.reminder_id for each in intent.accounts)
     return waves.Result(
-        intent.party_id, intent.contact_id, intent.intended_at, reminders, kind, state, "smtp", "1",
+        intent.party_id, intent.contact_id, intent.intended_at, intent.reminder_ids, kind, state, "smtp", "1",
         None if state is ReminderState.SENT else "timeout",
     )  # fmt: skip
 
@@ -117,7 +116,7 @@ def test_an_answer_that_comes_after_the_sweep_still_ends_what_was_uncertain(
 def test_what_is_on_record_already_stays_and_the_rest_of_a_turn_is_done(conn: psycopg.Connection, there: str) -> None:
     batch_id, (sent, waiting) = in_hand(conn, 2)
     customer = MadeCustomer(sent.party_id, sent.customer_id, "", "", "")
-    account_id, contact_id = sent.accounts[0].account_id, sent.contact_id
+    account_id, contact_id = sent.account_ids[0], sent.contact_id
     if there in ("the event", "both"):
         conn.execute(
             """
@@ -268,7 +267,7 @@ def test_what_is_in_hand_is_nobody_elses_until_its_batch_is_over(conn: psycopg.C
     assert seen_by_another(conn) == [other], "what was refused waits for the end of the batch"
 
     waves.close_batch(conn, batch_id)
-    assert seen_by_another(conn) == [held[1].accounts[0].reminder_id, other]
+    assert seen_by_another(conn) == [held[1].reminder_ids[0], other]
     assert conn.execute("SELECT parties, reminders, contacts FROM batch").fetchall() == [([], [], [])]
 
 
@@ -360,7 +359,7 @@ def test_nobody_ends_as_poisonous_what_a_worker_has_in_hand(conn: psycopg.Connec
     guilty = [intent.party_id, free.party_id]
     conn.execute("INSERT INTO suspect SELECT unnest(%s::bigint[]), 100, 100, 'a test'", (guilty,))
 
-    assert suspects.end_poisonous(conn) == [(free.party_id, free.accounts[0].reminder_id)]
+    assert suspects.end_poisonous(conn) == [(free.party_id, free.reminder_ids[0])]
 
 
 def test_a_payment_takes_back_what_was_refused_without_a_second_word_about_it(conn: psycopg.Connection) -> None:
@@ -370,7 +369,7 @@ def test_a_payment_takes_back_what_was_refused_without_a_second_word_about_it(co
     stamp(conn, batch_id, (), number=1, results=[refusal])
     waves.go_back(conn, [refusal])
 
-    both = [(intent.party_id, intent.accounts[0].account_id) for intent in (refused, waiting)]
+    both = [(intent.party_id, intent.account_ids[0]) for intent in (refused, waiting)]
     assert payments.cancel(conn, both, reason="paid", at=LATER) == 2
 
     assert events(conn) == [(refused.party_id, "rejected", "dispatch"), (waiting.party_id, "released", "released")]
@@ -423,7 +422,7 @@ def test_a_stamp_waits_for_whoever_takes_something_out_of_the_batch(
     conn: psycopg.Connection, database_url: str
 ) -> None:
     batch_id, held = in_hand(conn, 2)
-    paid, account_id, other = held[0].party_id, held[0].accounts[0].account_id, held[1].contact_id
+    paid, account_id, other = held[0].party_id, held[0].account_ids[0], held[1].contact_id
     stamped: list[set[UUID] | None] = []
 
     def ask() -> None:
@@ -452,7 +451,7 @@ def test_a_cancel_waits_for_a_stamp_under_way_and_then_leaves_it_alone(
 
     def cancel() -> None:
         with database.connect(database_url) as paying:
-            both = [(intent.party_id, intent.accounts[0].account_id) for intent in held]
+            both = [(intent.party_id, intent.account_ids[0]) for intent in held]
             cancelled.append(payments.cancel(paying, both, reason="paid", at=TUESDAY_MORNING))
 
     with database.connect(database_url) as worker:

@@ -45,7 +45,7 @@ def test_copied_rows_come_back(row: Connection, rows: list[Any]) -> None:
         (
             (
                 wire.int8(place), wire.int8(i), wire.uuid(u), wire.moment(m), wire.text(t), wire.raw(b), wire.words(ts),
-                wire.int8s(ns), wire.jsonb(j),
+                wire.int8s(ns), wire.raw(wire.jsonb(j)),
             )
             for place, (i, u, m, t, b, ts, ns, j) in enumerate(rows)
         ),

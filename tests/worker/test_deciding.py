@@ -191,7 +191,7 @@ def test_more_than_go_abreast_are_all_decided_about_and_each_is_told_their_own()
         assert facts.customer_name.encode() == key.open(row.name_sealed or b"")
         assert facts.debts[0].ref == row.account_ref[-4:]
         assert f"{9_000 + row.party_id:,}元" in letter.outbound.rendered.text
-        assert [each.reminder_id for each in letter.intent.accounts] == [row.reminder_id]
+        assert letter.intent.reminder_ids == (row.reminder_id,)
         assert letter.intent.address_lookup == reach.lookup
 
 
