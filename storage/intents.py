@@ -2,14 +2,13 @@
 
 import struct
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
 
-from domain.lane import Lane
 from domain.reminder import NewReminder, ReminderState
 from storage import history, wire
 from storage.rows import Conn, copy_in, transpose
@@ -99,27 +98,9 @@ class Task(NamedTuple):
     expires_at: datetime | None
 
 
-def open_batch(
-    conn: Conn, batch_id: UUID, lane: Lane, intents: Sequence[Intent], *, worker: str, lease: timedelta
-) -> None:
-    """Commit-to-contact: the contacts with the debts that each covers, and their reminders into the batch's hands.
-
-    Who holds the batch, and until when (database clock), is written down with what it holds: the reminders themselves
-    are not touched before they end (docs/decisions/0018). Their parties must be locked.
-    """
-    wire.copy_rows(conn, "contact", _CONTACT, map(_contact_row, intents))
-    covered = [(i.party_id, reminder_id, i.contact_id) for i in intents for reminder_id in i.reminder_ids]
-    parties, reminders, contacts = transpose(covered, 3)
-    conn.execute(
-        """
-        INSERT INTO batch (batch_id, lane, worker, lease_until, size, parties, reminders, contacts)
-        VALUES (%s, %s, %s, clock_timestamp() + %s, %s, %s, %s, %s)
-        """,
-        (
-            batch_id, str(lane), worker, lease, len(intents), wire.int8_array(parties), wire.int8_array(reminders),
-            wire.uuid_array(contacts),
-        ),
-    )  # fmt: skip
+def write_contacts(conn: Conn, rows: Sequence[Intent]) -> None:
+    """The contacts, with the debts that each covers."""
+    wire.copy_rows(conn, "contact", _CONTACT, map(_contact_row, rows))
 
 
 def _contact_row(i: Intent) -> tuple[bytes, ...]:

@@ -8,10 +8,9 @@ statistics are old the planner would walk all of that for each row of the wave (
 of a batch's end and the partial index of the open ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from itertools import repeat
 from operator import attrgetter
 from typing import Final, LiteralString
 from uuid import UUID
@@ -23,6 +22,7 @@ from psycopg.pq import TransactionStatus
 from domain.contact import EventKind
 from domain.reminder import NewReminder, ReminderState
 from storage import wire
+from storage.batches import Asked, Record
 from storage.intents import Intent
 from storage.rows import Conn, transpose
 
@@ -52,33 +52,33 @@ def turn(
     conn: Conn,
     batch_id: UUID,
     *,
-    results: Sequence[Result],
-    following: Sequence[NewReminder],
-    wave: Sequence[Intent],
+    record: Record,
+    asked: Asked,
     number: int,
     lease: timedelta,
     again: bool = False,
-) -> set[UUID] | None:
+) -> Collection[UUID] | None:
     """Record the wave before and stamp the next just before its first byte, in one statement.
 
-    The contacts that may go, or None when the lease is lost: what is recorded is recorded all the same. `wave` is the
-    batch's `number`th, counted from 0: no wave is stamped twice. `following` are the next steps of the accounts whose
-    reminders end here; an account with an open step, or that owes nothing, keeps its peace. `again`: this worker asked
-    before, and cannot know whether that was committed; it has sent nothing of the wave. Safe to repeat, and safe when a
-    sweep already called them uncertain: what is known now wins, and one that was refused for good or for now has
-    failed, since its account has gone on (`go_back`).
+    The contacts that may go, or None when the lease is lost: what is recorded is recorded all the same. `asked` is the
+    batch's `number`th wave, counted from 0: no wave is stamped twice. `record` tells with the ends the next steps of
+    the accounts whose reminders end here; an account with an open step, or that owes nothing, keeps its peace. `again`:
+    this worker asked before, and cannot know whether that was committed; it has sent nothing of the wave. Safe to
+    repeat, and safe when a sweep already called them uncertain: what is known now wins, and one that was refused for
+    good or for now has failed, since its account has gone on (`go_back`).
 
     The lease is renewed by the database's clock, and each contact is asked whether anything is paused, whether its
     window has closed, and whether the party's stop epoch is what was judged. Whoever takes something out of the batch
     holds its row (`storage/payments.py`, `cancel`): then this waits, stamps nothing and asks anew, so that it sees what
     was done.
     """
-    asked = (*_asked(wave), lease, number + 1, batch_id, number, number + again, batch_id, len(wave))
-    for results_, following_ in ((results, following), *repeat(((), ()), STIRS)):
-        said = (*_told(results_), *_ended(results_, batch_id), *_following(following_))
-        has_lease, some = _take(conn, (*said, *asked), again=again)
+    wave, size = asked.parameters, len(asked.contact_ids)
+    stamp = lease, number + 1, batch_id, number, number + again, batch_id, size
+    for _ in range(1 + STIRS):
+        has_lease, some = _take(conn, (*record.told, *record.ended, *record.following, *wave, *stamp), again=again)
         if has_lease:
-            return {intent.contact_id for intent in wave} if some is None else set(some)
+            return asked.contact_ids if some is None else set(some)
+        record = record_of(batch_id, (), ())
     return None
 
 
@@ -93,7 +93,12 @@ def _take(conn: Conn, parameters: Sequence[object], *, again: bool) -> tuple[int
     return row[0], row[1]
 
 
-def _told(results: Sequence[Result]) -> Sequence[object]:
+def record_of(batch_id: UUID, results: Sequence[Result], following: Sequence[NewReminder]) -> Record:
+    """What became of a wave, contact by contact."""
+    return Record(_told(results), _ended(results, batch_id), _following(following))
+
+
+def _told(results: Sequence[Result]) -> tuple[object, ...]:
     columns = transpose(list(map(_TOLD, results)), 7)
     at, ats = wire.moment_column(columns[0])
     kind, kinds = wire.text_column(columns[1])
@@ -103,7 +108,7 @@ def _told(results: Sequence[Result]) -> Sequence[object]:
     return at, kind, provider, code, parties, contacts, refs, ats, kinds, providers, codes
 
 
-def _ended(results: Sequence[Result], batch_id: UUID) -> Sequence[object]:
+def _ended(results: Sequence[Result], batch_id: UUID) -> tuple[object, ...]:
     planned = ReminderState.PLANNED
     ended = [
         (r.state, r.code, r.party_id, reminder, r.contact_id)
@@ -118,7 +123,7 @@ def _ended(results: Sequence[Result], batch_id: UUID) -> Sequence[object]:
     return batch_id, state, code, parties, reminders, wire.uuid_array(columns[4]), states, codes
 
 
-def _following(rows: Sequence[NewReminder]) -> Sequence[object]:
+def _following(rows: Sequence[NewReminder]) -> tuple[object, ...]:
     columns = transpose(list(map(_FOLLOWING, rows)), 7)
     step, steps = wire.text_column(columns[0])
     stage, stages = wire.text_column(columns[1])
@@ -129,17 +134,8 @@ def _following(rows: Sequence[NewReminder]) -> Sequence[object]:
     return step, stage, channel, due_at, expires_at, parties, accounts, steps, stages, channels, dues, expiries
 
 
-def _asked(wave: Sequence[Intent]) -> Sequence[object]:
-    columns = transpose(list(map(_ASKED, wave)), 5)
-    closes, windows = wire.moment_column(columns[0])
-    lender, lenders = wire.text_column(columns[1])
-    parties, epochs = wire.int8_array(columns[2]), wire.int8_array(columns[3])
-    return closes, lender, parties, wire.uuid_array(columns[4]), epochs, windows, lenders
-
-
 _TOLD: Final = attrgetter("intended_at", "kind", "provider", "code", "party_id", "contact_id", "provider_ref")
 _FOLLOWING: Final = attrgetter("step", "stage", "channel", "due_at", "expires_at", "party_id", "account_id")
-_ASKED: Final = attrgetter("window_ends", "lender_id", "party_id", "stop_epoch", "contact_id")
 
 
 def _turn(if_told: LiteralString, if_open: LiteralString) -> LiteralString:
@@ -286,19 +282,4 @@ def retire_addresses(conn: Conn, rows: Sequence[tuple[int, int, str]]) -> None:
         WHERE a.party_id = v.party_id AND a.address_id = v.address_id AND a.retired_at IS NULL
         """,
         transpose(rows, 3),
-    )
-
-
-def close_batch(conn: Conn, batch_id: UUID) -> None:
-    """End a batch whose work is done: nothing is in its hands any more.
-
-    One whose last wave is under way still is left to the sweep, which knows what to do.
-    """
-    conn.execute(
-        """
-        UPDATE batch SET ended_at = clock_timestamp(), ended_how = 'finished', parties = '{}', reminders = '{}',
-                         contacts = '{}'
-        WHERE batch_id = %s AND ended_at IS NULL AND wave = '{}'
-        """,
-        (batch_id,),
     )

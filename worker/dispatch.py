@@ -5,7 +5,7 @@ sent. After a crash the sweeps find the rest.
 """
 
 import time
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from domain.channel import REACHED_BY, AddressChannel, Channel
 from domain.ladder import Done, Owed, next_step
 from domain.lane import Lane
 from domain.reminder import ReminderState
-from storage import feedback, intents, lanes, picture, sweeps, waves
+from storage import batches, feedback, intents, lanes, picture, sweeps, waves
 from storage.rows import Conn
 from worker import poison, turns
 from worker.cases import Scene, lookback, planning_zone
@@ -108,81 +108,124 @@ def drain_once(spine: Spine, lane: Lane, meter: BatchMeter, *, most: int | None 
         decisions = decide(scene, seen, epochs, spoken=stages_spoken(conn, release, seen.due, now=opening.now))
         spine.traffic.route(routes, lender, decisions, release_hash=release.hash, now=opening.now)
         meter.lap(Stage.DECIDE)
-        _write(conn, batch_id, lane, decisions, spine=spine, now=opening.now)
+        sheet = _write(conn, batch_id, lane, decisions, spine=spine, now=opening.now)
         poison.set_aside(conn, decisions.stumbles, seen.due)
     spine.watch.decided()
     meter.lap(Stage.INTEND)
-    meter.judged(opening.now, seen.due, decisions.ended, decisions.answers)
-    sent = 0
-    if decisions.letters:
-        sent = send_batch(spine, batch_id, release, decisions.letters, meter)
+    meter.judged(len(seen.due), decisions.ended, decisions.answers)
+    sent = 0 if sheet is None else send_batch(spine, sheet, release, decisions.letters, meter)
     spine.watch.came_through(but=decisions.stumbles)
     meter.close()
     return Drained(1, len(seen.due), sent)
 
 
-def _write(conn: Conn, batch_id: UUID, lane: Lane, decisions: Decisions, *, spine: Spine, now: datetime) -> None:
+def _write(
+    conn: Conn, batch_id: UUID, lane: Lane, decisions: Decisions, *, spine: Spine, now: datetime
+) -> batches.Sheet | None:
+    """Write down what was decided; the letters as they stand in the batch, None where there are none."""
     intents.write_answers(conn, decisions.answers)
     intents.write_tasks(conn, decisions.tasks)
     intents.postpone(conn, decisions.postponed)
     intents.end(conn, decisions.ended, at=now)
     intents.plan(conn, decisions.planned)
-    if decisions.letters:
-        lease = timedelta(seconds=spine.settings.lease_seconds)
-        intents.open_batch(conn, batch_id, lane, list(map(_INTENT, decisions.letters)), worker=spine.name, lease=lease)
+    letters = decisions.letters
+    if not letters:
+        return None
+    sheet = batches.Sheet(batch_id, list(map(_INTENT, letters)), list(map(_SUCCESSORS, letters)))
+    batches.open_batch(conn, sheet, lane, worker=spine.name, lease=timedelta(seconds=spine.settings.lease_seconds))
+    return sheet
 
 
 # ------------------------------------------------------------------------------------------------------------ the waves
 
 
-Answered = tuple[Sequence[Letter], Sequence[Answer], Sequence[waves.Result]]
-
 _INTENT = attrgetter("intent")
 _SUCCESSORS = attrgetter("successors")
 
 
-def send_batch(spine: Spine, batch_id: UUID, release: Release, letters: Sequence[Letter], meter: BatchMeter) -> int:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is to be done about a wave that was answered."""
+
+    record: batches.Record
+    back: Sequence[waves.Result] = ()  # to policy
+    dead: Sequence[tuple[int, int, str]] = ()  # addresses
+    unsure: Set[int] = frozenset()  # parties
+
+
+def send_batch(
+    spine: Spine, sheet: batches.Sheet, release: Release, letters: Sequence[Letter], meter: BatchMeter
+) -> int:
     """Send committed intents in waves; how many were accepted. What may not go any more returns to policy, unsent.
 
     The record of one wave and the stamp of the next are one statement: half the commits.
     """
-    adapters = spine.adapters(release)
-    channel = letters[0].outbound.channel
+    adapters, batch_id = spine.adapters(release), sheet.batch_id
+    usual = letters[0].outbound.channel
     taken = start = 0
     turn, numbers = partial(_turn, spine=spine, batch_id=batch_id), count()
-    answered: Answered = ((), (), ())
+    nothing = told = Told(waves.record_of(batch_id, (), ()))
     while start < len(letters):
-        wave = letters[start : start + spine.pace.wave(channel, settings=spine.settings)]
+        end = min(start + spine.pace.wave(usual, settings=spine.settings), len(letters))
+        wave = going = letters[start:end]
         asked = time.monotonic()
-        stamped = spine.persist(partial(turn, answered=answered, wave=wave, number=next(numbers), tries=count()))
-        answered = ((), (), ())
+        stamped = spine.persist(
+            partial(turn, told=told, wave=sheet.asked(start, end), number=next(numbers), tries=count())
+        )
+        told = nothing
         meter.lap(Stage.STAMP)
         # A worker that stood still since it asked has lost its lease, whatever it was told then.
         if stamped is None or time.monotonic() - asked > spine.settings.lease_seconds:
             log.warning("lease_lost", batch_id=str(batch_id), unsent=len(letters) - start)
             return taken
-        going = wave
         if len(stamped) < len(wave):
             going = [letter for letter in wave if letter.intent.contact_id in stamped]
-        if len(going) < len(wave):
             spine.persist(partial(_give_back, batch_id=batch_id, wave=wave, stamped=stamped))
         if going:
+            channel = sheet.channel(start, end)
             began = time.monotonic()
-            answers = answer_at_once(adapters, going)
+            answers = answer_at_once(adapters, channel, going)
             if answers is None:
                 answers = spine.loop.run(send_wave(adapters, going), within_seconds=WAVE_SECONDS + 5)
-            spine.pace.took(channel, messages=len(going), seconds=time.monotonic() - began)
-            errors = [pair for pair in zip(going, answers, strict=True) if not isinstance(pair[1], Receipt)]
-            taken += len(going) - len(errors)
+            spine.pace.took(usual, messages=len(going), seconds=time.monotonic() - began)
+            receipts = [answer for answer in answers if isinstance(answer, Receipt)]
+            taken += len(receipts)
             meter.lap(Stage.SEND)
-            _obey(spine, errors)
-            answered = (going, answers, _results(spine, going, answers))
-            meter.answered(*answered)
-        start += len(wave)
-    spine.persist(partial(turn, answered=answered, wave=(), number=next(numbers), tries=count()))
+            if channel is not None and len(receipts) == len(wave):  # nearly always
+                providers = [receipt.provider for receipt in receipts]
+                refs = [receipt.provider_ref for receipt in receipts]
+                told = Told(sheet.accepted(start, end, providers=providers, refs=refs))
+                meter.accepted(channel, wave, providers, reminders=sheet.reminders(start, end))
+            else:
+                told = _told(spine, batch_id, going, answers, meter)
+        start = end
+    end = len(letters)
+    spine.persist(partial(turn, told=told, wave=sheet.asked(end, end), number=next(numbers), tries=count()))
     spine.settle()
     meter.lap(Stage.RECORD)
     return taken
+
+
+def _told(spine: Spine, batch_id: UUID, going: Sequence[Letter], answers: Sequence[Answer], meter: BatchMeter) -> Told:
+    """What a wave's answers come to, letter by letter."""
+    pairs = list(zip(going, answers, strict=True))
+    _obey(spine, [pair for pair in pairs if not isinstance(pair[1], Receipt)])
+    results = [
+        accepted(letter.intent, answer)
+        if isinstance(answer, Receipt)
+        else refused(letter, answer, provider=spine.provider_of(letter.outbound))
+        for letter, answer in pairs
+    ]
+    meter.answered(going, answers, results)
+    planned, uncertain = ReminderState.PLANNED, ReminderState.UNCERTAIN
+    over = [letter for letter, result in zip(going, results, strict=True) if result.state is not planned]
+    following = list(chain.from_iterable(map(_SUCCESSORS, over)))
+    return Told(
+        waves.record_of(batch_id, results, following),
+        back=[result for result in results if result.state is planned],
+        dead=[row for letter, answer in pairs if (row := retired_by(letter, answer)) is not None],
+        unsure={result.party_id for result in results if result.state is uncertain},
+    )
 
 
 def _obey(spine: Spine, errors: Sequence[tuple[Letter, Answer]]) -> None:
@@ -208,62 +251,39 @@ def _turn(
     *,
     spine: Spine,
     batch_id: UUID,
-    answered: Answered,
-    wave: Sequence[Letter],
+    told: Told,
+    wave: batches.Asked,
     number: int,
     tries: Iterator[int],
-) -> set[UUID] | None:
+) -> Collection[UUID] | None:
     """Record the wave before and stamp the next, or close the batch after the last; which contacts may go.
 
     None when the lease is lost. If the connection dies at the commit this is done again: recording twice changes
     nothing, and a stamp of our own that was committed unseen counts, since nothing has been sent on it.
     """
-    letters, answers, results = answered
-    planned, uncertain = ReminderState.PLANNED, ReminderState.UNCERTAIN
-    back = [result for result in results if result.state is planned]
-    over = letters
-    if back:
-        over = [letter for letter, result in zip(letters, results, strict=True) if result.state is not planned]
-    following = list(chain.from_iterable(map(_SUCCESSORS, over)))
-    lease = timedelta(seconds=spine.settings.lease_seconds)
     turn = partial(
-        waves.turn, conn, batch_id, results=results, following=following, wave=list(map(_INTENT, wave)),
-        number=number, lease=lease, again=next(tries) > 0,
+        waves.turn, conn, batch_id, record=told.record, asked=wave, number=number,
+        lease=timedelta(seconds=spine.settings.lease_seconds), again=next(tries) > 0,
     )  # fmt: skip
-    dead = [
-        row
-        for letter, answer in zip(letters, answers, strict=True)
-        if not isinstance(answer, Receipt) and (row := retired_by(letter, answer)) is not None
-    ]
-    if wave and not back and not dead:  # a statement of its own: nothing to open, nothing to commit
+    if wave.contact_ids and not told.back and not told.dead:  # a statement of its own: nothing to open, or to commit
         stamped = turn()
     else:
         with conn.transaction():
             # First: it takes the batch's row, and whoever holds that may wait for a reminder of ours.
             stamped = turn()
-            waves.go_back(conn, back)
-            waves.retire_addresses(conn, dead)
-            if not wave:
-                waves.close_batch(conn, batch_id)
-    unsure = {result.party_id for result in results if result.state is uncertain}
-    if unsure:  # what the provider reported while its answer was awaited found nothing uncertain
-        feedback.prove_uncertain(conn, unsure)
+            waves.go_back(conn, told.back)
+            waves.retire_addresses(conn, told.dead)
+            if not wave.contact_ids:
+                batches.close_batch(conn, batch_id)
+    if told.unsure:  # what the provider reported while its answer was awaited found nothing uncertain
+        feedback.prove_uncertain(conn, told.unsure)
     return stamped
 
 
-def _give_back(conn: Conn, *, batch_id: UUID, wave: Sequence[Letter], stamped: Set[UUID]) -> None:
+def _give_back(conn: Conn, *, batch_id: UUID, wave: Sequence[Letter], stamped: Collection[UUID]) -> None:
     """What may not go any more returns to policy in the same breath, unsent."""
     back = [letter.intent for letter in wave if letter.intent.contact_id not in stamped]
     waves.release_unstamped(conn, batch_id, back, code="changed_since_judged")
-
-
-def _results(spine: Spine, wave: Sequence[Letter], answers: Sequence[Answer]) -> list[waves.Result]:
-    return [
-        accepted(letter.intent, answer)
-        if isinstance(answer, Receipt)
-        else refused(letter, answer, provider=spine.provider_of(letter.outbound))
-        for letter, answer in zip(wave, answers, strict=True)
-    ]
 
 
 # ----------------------------------------------------------------------------------------------------------- the sweeps

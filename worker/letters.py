@@ -53,11 +53,15 @@ KEY_DESTROYED = Suppress(our_own("customer_erased"))
 
 
 class Letter(Struct, frozen=True, gc=False):
-    """An intent with what will leave for it, and the steps to plan when it has ended."""
+    """An intent with what will leave for it, and the steps to plan when it has ended.
+
+    `waited` are the seconds from due to decided, business time.
+    """
 
     intent: Intent
     outbound: Outbound
     successors: tuple[NewReminder, ...]
+    waited: float
 
 
 class Choice(Struct, frozen=True, gc=False):
@@ -133,8 +137,13 @@ def _write(scene: Scene, drafts: Sequence[Draft]) -> list[Letter]:
         if its.warnings:  # by the customer's own name: it is sent all the same
             log.warning("name_reads_like", why=list(its.warnings), message=step.message, account_id=row.account_id)
     return [
-        Letter(intent, _outbound(scene, draft, intent, to.decode(), its), draft.successors)
-        for draft, intent, to, its in zip(drafts, intents, tos, rendered, strict=True)
+        Letter(
+            intent,
+            _outbound(scene, draft, intent, to.decode(), its),
+            draft.successors,
+            (scene.now - row.due_at).total_seconds(),
+        )
+        for draft, row, intent, to, its in zip(drafts, rows, intents, tos, rendered, strict=True)
     ]
 
 

@@ -9,20 +9,19 @@ import os
 import threading
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from time import perf_counter
 from typing import Final, Literal
 
 from channels.base import ChannelError, HeldBack, Misconfigured, OutcomeUnknown, Receipt, Rejected, TryLater
+from domain.channel import Channel
 from domain.lane import Lane
 from domain.reminder import ReminderState
 from storage.intents import Answer, Ended
-from storage.picture import Due
 from storage.waves import Result
 from worker.letters import Letter
 from worker.tracing import SPANS
@@ -125,10 +124,7 @@ _RESULT_OF: Final[Mapping[type, SendResult]] = {
 #: Looked up for every letter: an enum's own look-ups are slow.
 _PLANNED: Final = ReminderState.PLANNED
 _SENT: Final = ReminderState.SENT
-_PROVIDER: Final = attrgetter("provider")
-_DUE_AT: Final = attrgetter("reminder_id", "due_at")
-_FIRST: Final = itemgetter(0)
-_LATENCIES: Final = tuple(timedelta(seconds=bound) for bound in LATENCY_BUCKETS)
+_WAITED: Final = attrgetter("waited")
 
 
 class Tally:
@@ -170,7 +166,7 @@ class BatchMeter:
     """The laps and counts of one batch; they reach the tally when it is closed."""
 
     __slots__ = (
-        "_began", "_cause", "_counts", "_due_at", "_judged_at", "_lane", "_now", "_sent", "_since", "_tally", "seconds",
+        "_began", "_cause", "_counts", "_due", "_judged_at", "_lane", "_sent", "_since", "_tally", "seconds",
     )  # fmt: skip
 
     def __init__(self, lane: Lane, tally: Tally = TALLY, *, cause: str | None = None) -> None:
@@ -181,8 +177,7 @@ class BatchMeter:
         self._tally = tally
         self._lane = lane
         self._counts: Counter[str] = Counter()
-        self._due_at: dict[int, datetime] = {}
-        self._now: datetime | None = None
+        self._due = 0
         self._began = self._since = self._judged_at = perf_counter()
 
     def lap(self, stage: Stage) -> None:
@@ -191,10 +186,9 @@ class BatchMeter:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._since
         self._since = now
 
-    def judged(self, now: datetime, due: Iterable[Due], ended: Sequence[Ended], answers: Sequence[Answer]) -> None:
-        """What was decided, at business time `now`: once per batch."""
-        self._now, self._judged_at = now, perf_counter()
-        self._due_at = dict(map(_DUE_AT, due))
+    def judged(self, due: int, ended: Sequence[Ended], answers: Sequence[Answer]) -> None:
+        """What was decided about so many reminders: once per batch."""
+        self._due, self._judged_at = due, perf_counter()
         self._reminders(Counter(row.state.value for row in ended), self._lane.channel.value)
         verdicts = Counter((row.verdict, row.rule) for row in answers)
         for labels, number in verdicts.items():
@@ -203,41 +197,35 @@ class BatchMeter:
         if held:
             self._reminders({"held": held}, self._lane.channel.value)
 
+    def accepted(
+        self, channel: Channel, letters: Sequence[Letter], providers: Sequence[str], *, reminders: int
+    ) -> None:
+        """A wave of one channel that was accepted whole, each letter by its provider: how many reminders that ends."""
+        for provider, number in Counter(providers).items():
+            labels = provider, channel.value, SendResult.ACCEPTED.value
+            self._counts[series_of(SENDS, labels)] += number
+        self._handed(channel.value, list(map(_WAITED, letters)), reminders=reminders)
+
     def answered(
         self, letters: Sequence[Letter], answers: Sequence[Receipt | ChannelError], results: Sequence[Result]
     ) -> None:
-        """What the providers answered to a wave, and what its letters' reminders came to: once per wave."""
-        if not letters:
-            return
-        channel = letters[0].outbound.channel
-        elsewhere = [n for n, letter in enumerate(letters) if letter.outbound.channel is not channel]
-        if not elsewhere:  # nearly always
-            self._answered_on(channel.value, answers, results)
-            return
-        here = [n for n, letter in enumerate(letters) if letter.outbound.channel is channel]
-        self._answered_on(channel.value, [answers[n] for n in here], [results[n] for n in here])
-        self.answered([letters[n] for n in elsewhere], [answers[n] for n in elsewhere], [results[n] for n in elsewhere])
+        """What the providers answered to a wave, and what its letters' reminders came to, letter by letter."""
+        handed: dict[str, list[tuple[float, int]]] = {}
+        for letter, answer, result in zip(letters, answers, results, strict=True):
+            channel, state, number = letter.outbound.channel.value, result.state, len(result.reminder_ids)
+            labels = (result.provider or "none", channel, _RESULT_OF.get(type(answer), SendResult.UNCERTAIN).value)
+            self._counts[series_of(SENDS, labels)] += 1
+            if state is _SENT:
+                handed.setdefault(channel, []).append((letter.waited, number))
+            elif state is not _PLANNED:
+                self._reminders({state.value: number}, channel)
+        for channel, went in handed.items():
+            self._handed(channel, [waited for waited, _ in went], reminders=sum(number for _, number in went))
 
-    def _answered_on(self, channel: str, answers: Sequence[object], results: Sequence[Result]) -> None:
-        went = [result.reminder_ids for result in results if result.state is _SENT]
-        sent = sum(map(len, went))
-        others: Counter[str] = Counter()
-        if len(went) < len(results):
-            for result in results:
-                if result.state is not _SENT and result.state is not _PLANNED:
-                    others[result.state.value] += len(result.reminder_ids)
-        sends = Counter(zip(map(_PROVIDER, results), map(type, answers), strict=True))
-        for (provider, kind), number in sends.items():
-            labels = (provider or "none", channel, _RESULT_OF.get(kind, SendResult.UNCERTAIN).value)
-            self._counts[series_of(SENDS, labels)] += number
-        if sent:
-            others[_SENT.value] += sent
-        self._reminders(others, channel)
-        self._sent += sent
-        if self._now is not None:
-            now = self._now + timedelta(seconds=perf_counter() - self._judged_at)
-            dues = filter(None, map(self._due_at.get, map(_FIRST, went)))
-            self._counts.update(_waited(channel, list(map(now.__sub__, dues))))
+    def _handed(self, channel: str, waited: Sequence[float], *, reminders: int) -> None:
+        self._reminders({_SENT.value: reminders}, channel)
+        self._sent += reminders
+        self._counts.update(_waited(channel, waited, since=perf_counter() - self._judged_at))
 
     def close(self) -> None:
         """The batch is over: count it."""
@@ -249,7 +237,7 @@ class BatchMeter:
         SPANS.batch(
             self._lane, seconds=perf_counter() - self._began, cause=self._cause,
             attributes={
-                "duly.reminders": len(self._due_at), "duly.sent": self._sent,
+                "duly.reminders": self._due, "duly.sent": self._sent,
                 **{f"duly.{stage}_ms": round(1000 * seconds, 3) for stage, seconds in self.seconds.items()},
             },
         )  # fmt: skip
@@ -275,15 +263,17 @@ def series_of(family: Family, labels: Sequence[str]) -> str:
     return SEPARATOR.join((family.name, *(label.replace(SEPARATOR, "/") for label in labels)))
 
 
-def _waited(channel: str, waits: Sequence[timedelta]) -> dict[str, float]:
-    """The observations of a wave's latency. They mostly fall into one bucket: then none is looked at by itself."""
-    if not waits:
-        return {}
+def _waited(channel: str, waited: Sequence[float], *, since: float) -> dict[str, float]:
+    """The observations of a wave's latency: what each letter had waited, and the seconds `since` for all.
+
+    They mostly fall into one bucket: then none is looked at by itself.
+    """
     stem = series_of(LATENCY, (channel,))
-    least, most = bisect_left(_LATENCIES, min(waits)), bisect_left(_LATENCIES, max(waits))
-    places = {least: len(waits)} if least == most else Counter(map(partial(bisect_left, _LATENCIES), waits))
-    counts: dict[str, float] = {f"{stem}{SEPARATOR}{_bound(LATENCY, place)}": n for place, n in places.items()}
-    counts[f"{stem}{SEPARATOR}sum"] = sum(waits, timedelta()).total_seconds()
+    place = partial(bisect_left, LATENCY_BUCKETS)
+    least, most = place(min(waited) + since), place(max(waited) + since)
+    places = {least: len(waited)} if least == most else Counter(place(each + since) for each in waited)
+    counts: dict[str, float] = {f"{stem}{SEPARATOR}{_bound(LATENCY, each)}": n for each, n in places.items()}
+    counts[f"{stem}{SEPARATOR}sum"] = sum(waited) + len(waited) * since
     return counts
 
 

@@ -45,9 +45,14 @@ Answer = Receipt | ChannelError
 _SAID_SENT, _SENT = EventKind.SENT, ReminderState.SENT
 
 
-def answer_at_once(adapters: Mapping[Channel, Adapter], letters: Sequence[Letter]) -> Sequence[Answer] | None:
-    """The answers of a channel that needs no network, in the order of the letters; None where they have to travel."""
-    adapter = _at_once(adapters, letters)
+def answer_at_once(
+    adapters: Mapping[Channel, Adapter], channel: Channel | None, letters: Sequence[Letter]
+) -> Sequence[Answer] | None:
+    """The answers of a channel that needs no network, in the order of the letters; None where they have to travel.
+
+    `channel` is that of all the letters, None where they have several.
+    """
+    adapter = _at_once(None if channel is None else adapters.get(channel))
     if adapter is None:
         return None
     try:
@@ -57,9 +62,7 @@ def answer_at_once(adapters: Mapping[Channel, Adapter], letters: Sequence[Letter
         return [OutcomeUnknown("adapter_error") for _ in letters]
 
 
-def _at_once(adapters: Mapping[Channel, Adapter], letters: Sequence[Letter]) -> AnswersAtOnce | None:
-    channels = {letter.outbound.channel for letter in letters}
-    adapter = adapters.get(channels.pop()) if len(channels) == 1 else None
+def _at_once(adapter: Adapter | None) -> AnswersAtOnce | None:
     return adapter if isinstance(adapter, AnswersAtOnce) else None
 
 

@@ -13,7 +13,7 @@ from domain.contact import EventKind
 from domain.ladder import Stage
 from domain.lane import Lane, shard_of
 from domain.reminder import NewReminder, ReminderState
-from storage import backtest, database, intents, ledger, payments, picture, suspects, sweeps, waves, wire
+from storage import backtest, batches, database, intents, ledger, payments, picture, suspects, sweeps, waves, wire
 from tests.builders import TUESDAY_MORNING, MadeCustomer, a_customer, a_reminder, an_account
 from tests.chaos import wiretap
 from tests.feedback_kit import KEYRING, a_contact, a_ledger
@@ -37,7 +37,7 @@ def in_hand(conn: psycopg.Connection, people: int) -> tuple[UUID, list[intents.I
         customer = a_customer(conn, KEYRING, number)
         account_id = an_account(conn, customer, number)
         held.append(an_intent(customer, account_id, a_reminder(conn, customer, account_id)))
-    intents.open_batch(conn, batch_id, LANE, held, worker="w", lease=LEASE)
+    batches.open_batch(conn, batches.Sheet(batch_id, held, [() for _ in held]), LANE, worker="w", lease=LEASE)
     return batch_id, held
 
 
@@ -50,7 +50,26 @@ def stamp(
     again: bool = False,
     results: Sequence[waves.Result] = (),
 ) -> set[UUID] | None:
-    return waves.turn(conn, batch_id, results=results, following=(), wave=wave, number=number, lease=LEASE, again=again)
+    asked = asked_of(batch_id, wave)
+    record = waves.record_of(batch_id, results, ())
+    stamped = waves.turn(conn, batch_id, record=record, asked=asked, number=number, lease=LEASE, again=again)
+    return None if stamped is None else set(stamped)
+
+
+def asked_of(batch_id: UUID, wave: Sequence[intents.Intent]) -> batches.Asked:
+    return batches.Sheet(batch_id, wave, [() for _ in wave]).asked(0, len(wave))
+
+
+def record(
+    conn: psycopg.Connection,
+    *results: waves.Result,
+    following: Sequence[NewReminder] = (),
+    batch_id: UUID | None = None,
+) -> None:
+    """Record answers without a batch, or after the last wave of one."""
+    batch_id = batch_id or uuid4()
+    told = waves.record_of(batch_id, results, following)
+    waves.turn(conn, batch_id, record=told, asked=asked_of(batch_id, ()), number=0, lease=LEASE)
 
 
 def a_result(intent: intents.Intent, kind: EventKind = EventKind.SENT, state: ReminderState = ReminderState.SENT):
@@ -105,7 +124,7 @@ def test_an_answer_that_comes_after_the_sweep_still_ends_what_was_uncertain(
     )  # fmt: skip
 
     waves.go_back(conn, [result] if answer is ReminderState.PLANNED else [])
-    waves.turn(conn, uuid4(), results=[result], following=(), wave=(), number=0, lease=timedelta(seconds=10))
+    record(conn, result)
 
     state, reason = conn.execute("SELECT state, reason FROM reminder").fetchone()
     assert state == ends_as[0]
@@ -136,11 +155,10 @@ def test_what_is_on_record_already_stays_and_the_rest_of_a_turn_is_done(conn: ps
         shard_of(sent.party_id), TUESDAY_MORNING, TUESDAY_MORNING + timedelta(days=3),
     )  # fmt: skip
 
-    stamped = waves.turn(
-        conn, batch_id, results=[a_result(sent)], following=[following], wave=[waiting], number=0, lease=LEASE
-    )
+    told = waves.record_of(batch_id, [a_result(sent)], [following])
+    stamped = waves.turn(conn, batch_id, record=told, asked=asked_of(batch_id, [waiting]), number=0, lease=LEASE)
 
-    assert stamped == {waiting.contact_id}
+    assert stamped == [waiting.contact_id]
     events = conn.execute("SELECT kind, provider FROM contact_event WHERE contact_id = %s", (contact_id,)).fetchall()
     assert events == [("sent", "known" if there in ("the event", "both") else "smtp")]
     steps = dict(conn.execute("SELECT step, state FROM reminder WHERE party_id = %s", (sent.party_id,)).fetchall())
@@ -163,7 +181,7 @@ def test_a_next_step_is_not_lost_without_a_word_when_numbers_begin_anew(conn: ps
     result = a_result(an_intent(customer, account_id, reminder_id))
 
     with pytest.raises(psycopg.errors.UniqueViolation):  # each of the two tries takes a number that is taken
-        waves.turn(conn, uuid4(), results=[result], following=[following], wave=(), number=0, lease=LEASE)
+        record(conn, result, following=[following])
 
     assert conn.execute("SELECT state FROM reminder WHERE reminder_id = %s", (reminder_id,)).fetchone() == ("planned",)
 
@@ -215,7 +233,7 @@ def test_an_answer_about_another_contact_ends_nothing_that_is_uncertain(conn: ps
     _, (intent,) = in_hand(conn, 1)
     conn.execute("UPDATE reminder SET state = 'uncertain', ended_at = business_now(), contact_id = gen_random_uuid()")
 
-    waves.turn(conn, uuid4(), results=[a_result(intent)], following=(), wave=(), number=0, lease=LEASE)
+    record(conn, a_result(intent))
 
     assert [state for state, _ in states(conn)] == ["uncertain"]
 
@@ -266,7 +284,7 @@ def test_what_is_in_hand_is_nobody_elses_until_its_batch_is_over(conn: psycopg.C
     waves.go_back(conn, [refusal])
     assert seen_by_another(conn) == [other], "what was refused waits for the end of the batch"
 
-    waves.close_batch(conn, batch_id)
+    batches.close_batch(conn, batch_id)
     assert seen_by_another(conn) == [held[1].reminder_ids[0], other]
     assert conn.execute("SELECT parties, reminders, contacts FROM batch").fetchall() == [([], [], [])]
 
@@ -342,7 +360,7 @@ def test_a_batch_whose_wave_is_under_way_cannot_be_closed(conn: psycopg.Connecti
     batch_id, held = in_hand(conn, 1)
     stamp(conn, batch_id, held)
 
-    waves.close_batch(conn, batch_id)
+    batches.close_batch(conn, batch_id)
 
     assert conn.execute("SELECT ended_at, cardinality(reminders) FROM batch").fetchall() == [(None, 1)]
 
@@ -469,11 +487,12 @@ def test_a_cancel_waits_for_a_stamp_under_way_and_then_leaves_it_alone(
 
 def test_the_tap_on_the_wire_tells_what_a_turn_does() -> None:
     """Where the statement moves and the tap does not, faults would wait for their place for ever."""
-    parameters = (*waves._told(()), *waves._ended((), uuid4()), *waves._following(()), *waves._asked(()))
+    told, ended, following = waves.record_of(uuid4(), (), ())
+    parameters = *told, *ended, *following, *asked_of(uuid4(), ()).parameters
 
     assert wiretap.TURN.search(waves._TURN.encode())
     assert wiretap.TURN.search(waves._TURN_AGAIN.encode())
     assert isinstance(parameters[wiretap.RECORDED], wire.Int8s)
     assert isinstance(parameters[wiretap.STAMPED], wire.Int8s)
-    assert len(waves._told(())) > wiretap.RECORDED
-    assert len(parameters) - len(waves._asked(())) <= wiretap.STAMPED
+    assert len(told) > wiretap.RECORDED
+    assert len((*told, *ended, *following)) <= wiretap.STAMPED

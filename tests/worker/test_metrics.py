@@ -2,11 +2,11 @@
 
 import time
 from collections import Counter
-from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,15 +31,11 @@ ANSWERS: dict[str, tuple[Any, ReminderState]] = {
 }
 
 
-def due(reminder_id: int, *, late: float = 0.0) -> Any:
-    return SimpleNamespace(reminder_id=reminder_id, due_at=TUESDAY_MORNING - timedelta(seconds=late))
-
-
-def wave(kinds: list[str], first: int = 1) -> tuple[list[Any], list[Any], list[Result]]:
+def wave(kinds: list[str], waited: float = 0.0) -> tuple[list[Any], list[Any], list[Result]]:
     """Letters, what was answered to them, and what that means."""
-    letters = [SimpleNamespace(outbound=SimpleNamespace(channel=Channel.SMS)) for _ in kinds]
+    letters = [SimpleNamespace(outbound=SimpleNamespace(channel=Channel.SMS), waited=waited) for _ in kinds]
     results = [
-        Result(1, uuid4(), TUESDAY_MORNING, (first + n,), EventKind.SENT, ANSWERS[kind][1], "twilio", None, None)
+        Result(1, uuid4(), TUESDAY_MORNING, (n,), EventKind.SENT, ANSWERS[kind][1], "twilio", None, None)
         for n, kind in enumerate(kinds)
     ]
     return letters, [ANSWERS[kind][0] for kind in kinds], results
@@ -61,11 +57,13 @@ def test_every_answer_and_every_verdict_is_counted_once(
     answers = [SimpleNamespace(verdict=verdict, rule=rule) for verdict, rule in verdicts]
     ended = [SimpleNamespace(state=ReminderState.SUPPRESSED) for verdict, _ in verdicts if verdict == "suppress"]
 
-    meter.judged(TUESDAY_MORNING, [due(n) for n in range(1, 30)], ended, answers)  # type: ignore[arg-type]
-    first = 1
+    meter.judged(29, ended, answers)  # type: ignore[arg-type]
     for kinds in waves:
-        meter.answered(*wave(kinds, first))
-        first += len(kinds)
+        letters, answered, results = wave(kinds)
+        if kinds and set(kinds) == {"accepted"}:
+            meter.accepted(Channel.SMS, letters, [each.provider for each in answered], reminders=len(kinds))
+        else:
+            meter.answered(letters, answered, results)
     meter.close()
 
     kinds = Counter(kind for each in waves for kind in each)
@@ -85,7 +83,7 @@ def test_a_wave_of_several_channels_is_counted_by_channel() -> None:
     for letter, channel in zip(letters, (Channel.SMS, Channel.EMAIL, Channel.EMAIL, Channel.PUSH), strict=True):
         letter.outbound.channel = channel
 
-    meter.judged(TUESDAY_MORNING, [due(n) for n in range(1, 5)], [], [])
+    meter.judged(4, [], [])
     meter.answered(letters, answers, results)
     meter.close()
 
@@ -112,24 +110,32 @@ def test_the_laps_add_up_to_the_time_of_the_batch() -> None:
     assert {key.partition("|")[0] for key in spent} == {"lock", "read", "send"}
 
 
-def test_lateness_is_from_due_to_handed_over() -> None:
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_lateness_is_from_due_to_handed_over(is_whole: bool) -> None:
     tally = Tally()
     meter = BatchMeter(LANE, tally)
 
-    meter.judged(TUESDAY_MORNING, [due(1, late=4), due(2, late=400)], [], [])
-    meter.answered(*wave(["accepted", "accepted"]))
+    meter.judged(4, [], [])
+    if is_whole:
+        letters, _, _ = wave(["accepted"] * 4)
+        for letter, waited in zip(letters, (4, 400, 3, 4), strict=True):
+            letter.waited = waited
+        meter.accepted(Channel.SMS, letters, ["twilio"] * 4, reminders=4)
+    else:
+        for waited in (4, 400, 3, 4):
+            meter.answered(*wave(["accepted"], waited))
     meter.close()
 
     handed = of(tally, series_of(LATENCY, ("sms",)))
-    assert (handed["5.0"], handed["1800.0"]) == (1, 1)
-    assert handed["sum"] >= 404
+    assert (handed["5.0"], handed["1800.0"]) == (3, 1)
+    assert 411 <= handed["sum"] < 412
 
 
 def test_a_batch_that_fails_counts_its_error_and_what_it_had_come_to() -> None:
     tally = Tally()
     meter = BatchMeter(LANE, tally)
 
-    meter.judged(TUESDAY_MORNING, [due(1)], [], [])
+    meter.judged(1, [], [])
     meter.answered(*wave(["accepted"]))
     meter.fail(ValueError("somebody's number"))
 
