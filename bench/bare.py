@@ -25,7 +25,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from psycopg.sql import SQL, Identifier
 
+from domain.contact import new_contact_ids
 from storage import history, wire
+from storage.columns import Ids, Numbers
 
 Conn = psycopg.Connection[Any]
 Fields = Mapping[str, bytes | None]
@@ -76,18 +78,22 @@ class Bare:
             if not epochs:
                 return 0
             due = self._read(list(epochs), now)
-            letters = self._letters(due, example.facts)
+            letters = self._letters(due, example.facts, now)
             _write_contacts(conn, example, due, letters, epochs, now)
-            held = (*_ids(due), _contacts(letters))
-            conn.execute(_OPEN, (batch_id, f"bench:null:{shard}", f"worker@bare:{os.getpid()}", LEASE, len(due), *held))
+            sheet = _Sheet(due, letters)
+            held = sheet.parties, sheet.reminders, sheet.contacts
+            every = [each.cut(0, len(due)) for each in held]
+            conn.execute(
+                _OPEN, (batch_id, f"bench:null:{shard}", f"worker@bare:{os.getpid()}", LEASE, len(due), *every)
+            )
         for start in range(0, len(due), self.wave):
-            before, wave = slice(max(0, start - self.wave), start), letters[start : start + self.wave]
-            recorded = _record(example, due[before], letters[before], now, batch_id)
-            conn.execute(_TURN, (*recorded, LEASE, _contacts(wave), batch_id))
-        last = slice((len(due) - 1) // self.wave * self.wave, len(due))
+            recorded = _record(example, sheet, max(0, start - self.wave), start, now, batch_id)
+            wave = sheet.contacts.cut(start, start + self.wave)
+            conn.execute(_TURN, (*recorded, LEASE, wave, batch_id))
+        last = (len(due) - 1) // self.wave * self.wave
         with conn.pipeline(), conn.transaction():
-            recorded = _record(example, due[last], letters[last], now, batch_id)
-            conn.execute(_TURN, (*recorded, LEASE, _contacts(()), batch_id))
+            recorded = _record(example, sheet, last, len(due), now, batch_id)
+            conn.execute(_TURN, (*recorded, LEASE, sheet.contacts.cut(0, 0), batch_id))
             conn.execute(_CLOSE, (batch_id,))
         return len(due)
 
@@ -104,17 +110,18 @@ class Bare:
             due, *_ = [cursor.fetchall() for cursor in cursors]
         return due
 
-    def _letters(self, due: Sequence[Row], facts: bytes) -> list[Letter]:
+    def _letters(self, due: Sequence[Row], facts: bytes, now: datetime) -> list[Letter]:
         """Each customer's words, and the facts sealed: the contact's id and the sealed bytes."""
         letters = []
-        for row in due:
+        chance = os.urandom(12 * len(due))
+        for number, (row, contact_id) in enumerate(zip(due, new_contact_ids(now, len(due)), strict=True)):
             wrapped, name, phone = row[5:8]
             key = AESGCM(self.master.decrypt(wrapped[:12], wrapped[12:], None))
             key.decrypt(name[:12], name[12:], None)
             key.decrypt(phone[:12], phone[12:], None)
             self.template.render(self.values)
-            nonce = os.urandom(12)
-            letters.append((uuid4(), nonce + key.encrypt(nonce, facts, None)))
+            nonce = chance[12 * number : 12 * number + 12]
+            letters.append((contact_id, nonce + key.encrypt(nonce, facts, None)))
         return letters
 
 
@@ -158,26 +165,25 @@ def _facts_of(row: Row) -> bytes:
     return history.facts_of("null", "reminder", "creditor", "bench", row[9], (row[2],))
 
 
-def _record(
-    example: Example, due: Sequence[Row], letters: Sequence[Letter], now: datetime, batch_id: UUID
-) -> tuple[object, ...]:
+class _Sheet:
+    """The columns of a batch, encoded once: each wave cuts its own piece, as the fleet's do."""
+
+    def __init__(self, due: Sequence[Row], letters: Sequence[Letter]) -> None:
+        self.parties, self.reminders = Numbers([row[0] for row in due]), Numbers([row[1] for row in due])
+        self.accounts, self.shards = Numbers([row[2] for row in due]), [row[4] for row in due]
+        self.contacts = Ids([contact_id for contact_id, _ in letters])
+
+
+def _record(example: Example, sheet: _Sheet, start: int, end: int, now: datetime, batch_id: UUID) -> tuple[object, ...]:
     """The parameters of what is written about a wave that was sent: its events, its ends, and what follows."""
-    parties, reminders = _ids(due)
+    parties, contacts = sheet.parties.cut(start, end), sheet.contacts.cut(start, end)
     event, following, comes = example.event, example.reminder, now + STEP_AFTER
     return (
-        now, *_texts(event, "kind", "dedupe_key", "provider"), now, parties, _contacts(letters),
-        now, batch_id, parties, reminders, _contacts(letters),
+        now, *_texts(event, "kind", "dedupe_key", "provider"), now, parties, contacts,
+        now, batch_id, parties, sheet.reminders.cut(start, end), contacts,
         *_texts(following, "lender_id", "ladder", "step", "stage", "channel"), comes, comes, comes + STEP_LASTS,
-        parties, wire.int8_array([row[2] for row in due]), wire.int2_array([row[4] for row in due]),
+        parties, sheet.accounts.cut(start, end), wire.int2_array(sheet.shards[start:end]),
     )  # fmt: skip
-
-
-def _contacts(letters: Sequence[Letter]) -> wire.Uuids:
-    return wire.uuid_array([contact_id for contact_id, _ in letters])
-
-
-def _ids(due: Sequence[Row]) -> tuple[wire.Int8s, wire.Int8s]:
-    return wire.int8_array([row[0] for row in due]), wire.int8_array([row[1] for row in due])
 
 
 def _texts(fields: Fields, *names: str) -> list[str]:
