@@ -96,8 +96,8 @@ class Stop(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """Everything read about the locked parties, by one query each. Their history stays packed until it is their turn:
-    what is unpacked for one party is gone before the next one's is."""
+    """Everything read about the locked parties, by one query each, in party order. Their history stays packed until it
+    is their turn: what is unpacked for one party is gone before the next one's is."""
 
     due: list[Due]
     reaches: list[Reach]
@@ -253,7 +253,7 @@ _REACHES: LiteralString = """
 
 _STANDINGS: LiteralString = """
     SELECT party_id, customer_id, channel, lookup, purpose, given_at, withdrawn_at FROM consent
-    WHERE party_id = ANY(%s)
+    WHERE party_id = ANY(%s) ORDER BY party_id
 """
 
 _STOPS: LiteralString = """

@@ -5,7 +5,7 @@ purpose and language, and hand to people what is theirs. A few dozen parties go 
 (docs/decisions/0016); what is decided about one never depends on another.
 """
 
-from bisect import bisect
+from bisect import bisect, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -43,6 +43,7 @@ from worker.planner import reminder_for
 from worker.poison import Stumble, stumble
 
 OfCustomer = TypeVar("OfCustomer", Reach, Standing)
+OfParty = TypeVar("OfParty", Due, Reach, Standing)
 
 _PARTY = attrgetter("party_id")
 _CUSTOMER = attrgetter("customer_id")
@@ -107,20 +108,17 @@ def decide(
 ) -> Decisions:
     """Judge and render all that is due for the locked parties. `epochs` are the parties' stop epochs under the lock.
 
-    `spoken` are the accounts (party, account) of expired steps whose stage has spoken before.
+    `spoken` are the accounts (party, account) of expired steps whose stage has spoken before. The rows of the picture
+    are used up: whom it has been decided about is forgotten while the processor still has them at hand, and leaves
+    that memory to the next.
     """
-    known = Known(
-        picture,
-        epochs,
-        _by_customer(picture.reaches),
-        _by_customer(picture.standings),
-        _by_party(picture.stops),
-        spoken,
-    )
+    stops = _by_party(picture.stops)
     decisions = Decisions()
-    parties = [list(rows) for _, rows in groupby(picture.due, key=_PARTY)]
-    for start in range(0, len(parties), ABREAST):
-        abreast = parties[start : start + ABREAST]
+    while picture.due:
+        abreast = [list(rows) for _, rows in groupby(_next_parties(picture.due), key=_PARTY)]
+        last = abreast[-1][0].party_id
+        reaches, standings = _taken(picture.reaches, upto=last), _taken(picture.standings, upto=last)
+        known = Known(picture, epochs, _by_customer(reaches), _by_customer(standings), stops, spoken)
         try:
             decisions.add(_decide_abreast(scene, known, abreast))
         except Exception:  # whatever is wrong with one party must not keep the others waiting: each by itself
@@ -129,11 +127,25 @@ def decide(
     return decisions
 
 
+def _next_parties(due: list[Due]) -> list[Due]:
+    """The rows of the next few parties, whole parties only."""
+    place = min(ABREAST, len(due)) - 1
+    return _taken(due, upto=due[place].party_id)
+
+
+def _taken(rows: list[OfParty], *, upto: int) -> list[OfParty]:
+    """The rows of parties up to this one, out of a list in party order."""
+    place = bisect_right(rows, upto, key=_PARTY)
+    taken = rows[:place]
+    del rows[:place]
+    return taken
+
+
 def _decide_alone(scene: Scene, known: Known, party: list[Due]) -> Decisions:
     try:
         return _decide_abreast(scene, known, [party])
     except Exception as error:
-        return Decisions(stumbles=[stumble(party[0].party_id, error)])
+        return Decisions(stumbles=[stumble(party, error)])
 
 
 def _decide_abreast(scene: Scene, known: Known, parties: Sequence[list[Due]]) -> Decisions:

@@ -105,18 +105,19 @@ def drain_once(spine: Spine, lane: Lane, meter: BatchMeter, *, most: int | None 
             conn, list(epochs), lender_id=lane.lender, now=opening.now, lookback=partial(lookback, scene)
         )
         meter.lap(Stage.READ)
+        due = len(seen.due)
         decisions = decide(scene, seen, epochs, spoken=stages_spoken(conn, release, seen.due, now=opening.now))
         spine.traffic.route(routes, lender, decisions, release_hash=release.hash, now=opening.now)
         meter.lap(Stage.DECIDE)
         sheet = _write(conn, batch_id, lane, decisions, spine=spine, now=opening.now)
-        poison.set_aside(conn, decisions.stumbles, seen.due)
+        poison.set_aside(conn, decisions.stumbles)
     spine.watch.decided()
     meter.lap(Stage.INTEND)
-    meter.judged(len(seen.due), decisions.ended, decisions.answers)
+    meter.judged(due, decisions.ended, decisions.answers)
     sent = 0 if sheet is None else send_batch(spine, sheet, release, decisions.letters, meter)
     spine.watch.came_through(but=decisions.stumbles)
     meter.close()
-    return Drained(1, len(seen.due), sent)
+    return Drained(1, due, sent)
 
 
 def _write(

@@ -49,6 +49,7 @@ class Stumble:
 
     party_id: int
     why: str
+    reminder_ids: tuple[int, ...]
 
 
 class Watch:
@@ -152,11 +153,11 @@ def _wait(losses: int) -> timedelta:
     return min(FIRST_WAIT * (1 << doublings), LONGEST_WAIT)
 
 
-def stumble(party_id: int, error: Exception) -> Stumble:
-    """Say what deciding about a party failed with."""
-    why = _kind_and_place(error)
+def stumble(party: Sequence[Due], error: Exception) -> Stumble:
+    """Say what deciding about a party's reminders failed with."""
+    party_id, why = party[0].party_id, _kind_and_place(error)
     log.error("party_cannot_be_decided", party_id=party_id, why=why)
-    return Stumble(party_id, why)
+    return Stumble(party_id, why, tuple(row.reminder_id for row in party))
 
 
 def _kind_and_place(error: Exception) -> str:
@@ -166,12 +167,12 @@ def _kind_and_place(error: Exception) -> str:
     return f"{type(error).__name__} in {Path(code.co_filename).name}:{code.co_name}" if code else type(error).__name__
 
 
-def set_aside(conn: Conn, stumbles: Sequence[Stumble], due: Sequence[Due]) -> None:
+def set_aside(conn: Conn, stumbles: Sequence[Stumble]) -> None:
     """Put off the reminders of parties that could not be decided about, and hold it against these alone."""
     if not stumbles:
         return
-    who = {each.party_id for each in stumbles}
-    suspects.put_off(conn, [(row.party_id, row.reminder_id) for row in due if row.party_id in who], wait=STUMBLE_WAIT)
+    rows = [(each.party_id, reminder_id) for each in stumbles for reminder_id in each.reminder_ids]
+    suspects.put_off(conn, rows, wait=STUMBLE_WAIT)
     suspects.accuse(conn, [(each.party_id, each.why) for each in stumbles])
 
 

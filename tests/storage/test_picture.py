@@ -1,0 +1,31 @@
+"""What a drain reads of the parties that it has locked."""
+
+from datetime import timedelta
+
+from storage import picture
+from tests.builders import TUESDAY_MORNING, a_customer, a_reminder, an_account
+from tests.feedback_kit import KEYRING, a_ledger
+
+
+def test_what_is_read_comes_in_party_order_however_it_lies(database_url: str) -> None:
+    """Parties are decided about a few at a time, and whoever comes later in a list belongs to a later party."""
+    with a_ledger(database_url) as conn:
+        customers = [a_customer(conn, KEYRING, number) for number in range(1, 6)]
+        for number, customer in enumerate(customers, start=1):
+            a_reminder(conn, customer, an_account(conn, customer, number))
+        for table in ("consent", "address", "account", "reminder"):  # each is written anew, behind those after it
+            for customer in reversed(customers):
+                conn.execute(f"UPDATE {table} SET party_id = party_id WHERE party_id = %s", (customer.party_id,))
+
+        conn.execute("SET enable_indexscan = off")  # or the index would happen to put them in order
+        conn.execute("SET enable_bitmapscan = off")
+        with conn.transaction():
+            seen = picture.read_picture(
+                conn, [customer.party_id for customer in reversed(customers)], lender_id="lantern",
+                now=TUESDAY_MORNING + timedelta(hours=1), lookback=lambda *_: timedelta(days=31),
+            )  # fmt: skip
+
+    parties = [customer.party_id for customer in customers]
+    for rows in (seen.due, seen.reaches, seen.standings):
+        assert [row.party_id for row in rows] == sorted(row.party_id for row in rows)
+        assert {row.party_id for row in rows} == set(parties)
