@@ -17,6 +17,7 @@ def test_what_is_read_comes_in_party_order_however_it_lies(database_url: str) ->
             for customer in reversed(customers):
                 conn.execute(f"UPDATE {table} SET party_id = party_id WHERE party_id = %s", (customer.party_id,))
 
+        conn.execute("UPDATE address SET priority = 100 - party_id")
         conn.execute("SET enable_indexscan = off")  # or the index would happen to put them in order
         conn.execute("SET enable_bitmapscan = off")
         with conn.transaction():
