@@ -41,7 +41,7 @@ SIZES = (100_000, 1_000_000, 3_000_000, 5_000_000, 10_000_000)
 DAYS = 30
 FEWEST_DUE = 8_000
 MOST_DUE = 100_000
-ROUNDS = 5
+ROUNDS = 9
 
 #: What the cost of a reminder may rise to, over that of the smallest size.
 GOAL = 1.3
