@@ -59,12 +59,15 @@ class Sheet:
 
         following = list(chain.from_iterable(successors))
         self._following_places = _places(successors)
-        self._following = (
+        self._steps = (
             Words([each.step for each in following]), Words([each.stage for each in following]),
             Words([each.channel for each in following]), Moments([each.due_at for each in following]),
-            Moments([each.expires_at for each in following]), Numbers([each.party_id for each in following]),
-            Numbers([each.account_id for each in following]),
+            Moments([each.expires_at for each in following]),
         )  # fmt: skip
+        self._debts = (
+            Numbers([each.party_id for each in following]),
+            Numbers([each.account_id for each in following]),
+        )
 
     def __len__(self) -> int:
         return len(self._contact_ids)
@@ -106,17 +109,8 @@ class Sheet:
 
     def _that_follow(self, start: int, end: int) -> tuple[object, ...]:
         place = self._following_places[start], self._following_places[end]
-        step, stage, channel, due_at, expires_at, parties, accounts = self._following
-        (step_, steps), (stage_, stages), (channel_, channels) = (
-            step.cut(*place),
-            stage.cut(*place),
-            channel.cut(*place),
-        )
-        (due_, dues), (expires_, expiries) = due_at.cut(*place), expires_at.cut(*place)
-        return (
-            step_, stage_, channel_, due_, expires_, parties.cut(*place), accounts.cut(*place), steps, stages, channels,
-            dues, expiries,
-        )  # fmt: skip
+        shared, single = zip(*[each.cut(*place) for each in self._steps], strict=True)
+        return *shared, *[each.cut(*place) for each in self._debts], *single
 
 
 _PARTY: Final = attrgetter("party_id")
