@@ -314,6 +314,7 @@ def sweep(spine: Spine) -> Sweep:
         feedback.prove_uncertain(conn)
     if batches:
         log.warning("swept", batches=batches, uncertain=len(uncertain), back=back)
+    lanes.forget_batches(conn)
     spine.look_after_providers()
     return Sweep(batches, len(uncertain), back)
 

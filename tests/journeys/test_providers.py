@@ -207,7 +207,9 @@ def test_wrong_credentials_stop_the_provider_once_until_they_are_changed(
         another_sandbox(tmp_path / "mended") as mended,
         a_worker(fleet, sandbox_http_url=mended.http_url) as restarted,
     ):
+        restarted.conn.execute("UPDATE batch SET ended_at = ended_at - interval '11 minutes'")
         dispatch.sweep(restarted)
+        assert restarted.conn.execute("SELECT count(*) FROM batch").fetchone() == (0,), "what is long over is forgotten"
         drain_all(restarted)
         assert mended.accepted() == 30
     assert [each.reason for each in providers.changes(fleet.conn, "twilio")][:2] == [

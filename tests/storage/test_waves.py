@@ -13,7 +13,20 @@ from domain.contact import EventKind
 from domain.ladder import Stage
 from domain.lane import Lane, shard_of
 from domain.reminder import NewReminder, ReminderState
-from storage import backtest, batches, database, intents, ledger, payments, picture, suspects, sweeps, waves, wire
+from storage import (
+    backtest,
+    batches,
+    database,
+    intents,
+    lanes,
+    ledger,
+    payments,
+    picture,
+    suspects,
+    sweeps,
+    waves,
+    wire,
+)
 from tests.builders import TUESDAY_MORNING, MadeCustomer, a_customer, a_reminder, an_account
 from tests.chaos import wiretap
 from tests.feedback_kit import KEYRING, a_contact, a_ledger
@@ -227,6 +240,20 @@ def test_a_sweep_doubts_the_wave_under_way_and_nothing_else(conn: psycopg.Connec
     ]
     assert sweeps.sweep_batches(conn) == (0, [], 0)
     assert conn.execute("SELECT parties, reminders, contacts FROM batch").fetchall() == [([], [], [])]
+
+
+def test_a_batch_that_ended_a_while_ago_is_forgotten_and_its_worker_has_no_lease(conn: psycopg.Connection) -> None:
+    batch_id, held = in_hand(conn, 2)
+    stamp(conn, batch_id, held[:1])
+    lose(conn)
+    sweeps.sweep_batches(conn)
+
+    assert lanes.forget_batches(conn) == 0, "it has only just ended"
+    conn.execute("UPDATE batch SET ended_at = ended_at - interval '11 minutes'")
+    assert lanes.forget_batches(conn) == 1
+
+    assert stamp(conn, batch_id, held[1:], number=1, results=[a_result(held[0])]) is None
+    assert states(conn) == [("sent", True), ("planned", False)], "what is known now wins, and the stamp is remembered"
 
 
 def test_an_answer_about_another_contact_ends_nothing_that_is_uncertain(conn: psycopg.Connection) -> None:
