@@ -27,7 +27,7 @@ from psycopg.sql import SQL, Identifier
 
 from domain.contact import new_contact_ids
 from storage import history, wire
-from storage.columns import Ids, Numbers
+from storage.columns import ids, numbers
 
 Conn = psycopg.Connection[Any]
 Fields = Mapping[str, bytes | None]
@@ -169,9 +169,9 @@ class _Sheet:
     """The columns of a batch, encoded once: each wave cuts its own piece, as the fleet's do."""
 
     def __init__(self, due: Sequence[Row], letters: Sequence[Letter]) -> None:
-        self.parties, self.reminders = Numbers([row[0] for row in due]), Numbers([row[1] for row in due])
-        self.accounts, self.shards = Numbers([row[2] for row in due]), [row[4] for row in due]
-        self.contacts = Ids([contact_id for contact_id, _ in letters])
+        self.parties, self.reminders = numbers([row[0] for row in due]), numbers([row[1] for row in due])
+        self.accounts, self.shards = numbers([row[2] for row in due]), [row[4] for row in due]
+        self.contacts = ids([contact_id for contact_id, _ in letters])
 
 
 def _record(example: Example, sheet: _Sheet, start: int, end: int, now: datetime, batch_id: UUID) -> tuple[object, ...]:

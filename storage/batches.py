@@ -15,7 +15,7 @@ from domain.channel import Channel
 from domain.lane import Lane
 from domain.reminder import NewReminder
 from storage import intents, wire
-from storage.columns import Ids, Moments, Numbers, Words
+from storage.columns import ids, moments, numbers, words
 from storage.intents import Intent
 from storage.rows import Conn
 
@@ -42,31 +42,31 @@ class Sheet:
         self.batch_id = batch_id
         self.intents = held
         self._contact_ids = list(map(_CONTACT, held))
-        self._contacts = Ids(self._contact_ids)
+        self._contacts = ids(self._contact_ids)
         parties = list(map(_PARTY, held))
-        self._parties = Numbers(parties)
-        self._epochs = Numbers(list(map(_EPOCH, held)))
-        self._ats, self._closes = Moments(list(map(_AT, held))), Moments(list(map(_CLOSES, held)))
-        self._lenders, self._channels = Words(list(map(_LENDER, held))), Words(list(map(_CHANNEL, held)))
+        self._parties = numbers(parties)
+        self._epochs = numbers(list(map(_EPOCH, held)))
+        self._ats, self._closes = moments(list(map(_AT, held))), moments(list(map(_CLOSES, held)))
+        self._lenders, self._channels = words(list(map(_LENDER, held))), words(list(map(_CHANNEL, held)))
 
         covered = list(map(_REMINDERS, held))
         self._places = _places(covered)
-        self._reminders = Numbers(list(chain.from_iterable(covered)))
+        self._reminders = numbers(list(chain.from_iterable(covered)))
         self._owners, self._sources = self._parties, self._contacts  # of each reminder: its party, and its contact
         if len(self) < self._places[-1]:
-            self._owners = Numbers([who for who, its in zip(parties, covered, strict=True) for _ in its])
-            self._sources = Ids([what for what, its in zip(self._contact_ids, covered, strict=True) for _ in its])
+            self._owners = numbers([who for who, its in zip(parties, covered, strict=True) for _ in its])
+            self._sources = ids([what for what, its in zip(self._contact_ids, covered, strict=True) for _ in its])
 
         following = list(chain.from_iterable(successors))
         self._following_places = _places(successors)
         self._steps = (
-            Words([each.step for each in following]), Words([each.stage for each in following]),
-            Words([each.channel for each in following]), Moments([each.due_at for each in following]),
-            Moments([each.expires_at for each in following]),
+            words([each.step for each in following]), words([each.stage for each in following]),
+            words([each.channel for each in following]), moments([each.due_at for each in following]),
+            moments([each.expires_at for each in following]),
         )  # fmt: skip
         self._debts = (
-            Numbers([each.party_id for each in following]),
-            Numbers([each.account_id for each in following]),
+            numbers([each.party_id for each in following]),
+            numbers([each.account_id for each in following]),
         )
 
     def __len__(self) -> int:

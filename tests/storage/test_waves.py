@@ -73,14 +73,9 @@ def asked_of(batch_id: UUID, wave: Sequence[intents.Intent]) -> batches.Asked:
     return batches.Sheet(batch_id, wave, [() for _ in wave]).asked(0, len(wave))
 
 
-def record(
-    conn: psycopg.Connection,
-    *results: waves.Result,
-    following: Sequence[NewReminder] = (),
-    batch_id: UUID | None = None,
-) -> None:
-    """Record answers without a batch, or after the last wave of one."""
-    batch_id = batch_id or uuid4()
+def record(conn: psycopg.Connection, *results: waves.Result, following: Sequence[NewReminder] = ()) -> None:
+    """Record answers to what is in nobody's hands any more."""
+    batch_id = uuid4()
     told = waves.record_of(batch_id, results, following)
     waves.turn(conn, batch_id, record=told, asked=asked_of(batch_id, ()), number=0, lease=LEASE)
 
