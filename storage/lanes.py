@@ -203,6 +203,13 @@ def ensure_partitions(conn: Conn, around: datetime, *, ahead: int = 3, back: int
 def forget_batches(conn: Conn) -> int:
     """Drop the rows of batches that ended a while ago (real time): a busy fleet ends ten a second.
 
-    Whoever had one in hand and wakes up later still finds what it would find of one that has ended: no lease.
+    Whoever had one in hand and wakes up later still finds what it would find of one that has ended: no lease. The last
+    that finished stays, whenever that was: it shows that others were served (`suspects.end_poisonous`).
     """
-    return conn.execute("DELETE FROM batch WHERE ended_at < clock_timestamp() - interval '10 minutes'").rowcount
+    return conn.execute(
+        """
+        DELETE FROM batch WHERE ended_at < clock_timestamp() - interval '10 minutes'
+          AND ended_at < coalesce((SELECT max(ended_at) FROM batch WHERE ended_how = 'finished'), 'infinity')
+
+        """
+    ).rowcount

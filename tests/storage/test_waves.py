@@ -251,6 +251,23 @@ def test_a_batch_that_ended_a_while_ago_is_forgotten_and_its_worker_has_no_lease
     assert states(conn) == [("sent", True), ("planned", False)], "what is known now wins, and the stamp is remembered"
 
 
+def test_the_last_batch_that_finished_stays_as_proof_that_others_are_served(conn: psycopg.Connection) -> None:
+    for _ in range(3):
+        batches.open_batch(conn, batches.Sheet(uuid4(), [], []), LANE, worker="w", lease=LEASE)
+    conn.execute(
+        """
+        UPDATE batch b SET ended_how = 'finished', ended_at = clock_timestamp() - make_interval(mins => 10 + n::int)
+        FROM (SELECT batch_id, row_number() OVER () AS n FROM batch) aged WHERE b.batch_id = aged.batch_id
+        """
+    )
+
+    assert lanes.forget_batches(conn) == 2
+
+    assert conn.execute("SELECT ended_at > clock_timestamp() - interval '12 minutes' FROM batch").fetchall() == [
+        (True,)
+    ]
+
+
 def test_an_answer_about_another_contact_ends_nothing_that_is_uncertain(conn: psycopg.Connection) -> None:
     _, (intent,) = in_hand(conn, 1)
     conn.execute("UPDATE reminder SET state = 'uncertain', ended_at = business_now(), contact_id = gen_random_uuid()")
