@@ -210,6 +210,5 @@ def forget_batches(conn: Conn) -> int:
         """
         DELETE FROM batch WHERE ended_at < clock_timestamp() - interval '10 minutes'
           AND ended_at < coalesce((SELECT max(ended_at) FROM batch WHERE ended_how = 'finished'), 'infinity')
-
         """
     ).rowcount
