@@ -1,4 +1,4 @@
-"""Jobs that come due once a business day: partitions ahead, old batches, promises and call tasks past their day.
+"""Jobs that come due once a business day: partitions ahead, promises and call tasks past their day.
 
 Scheduled releases are one of them, and come due at their own times too. Retention comes back until it is done.
 """
@@ -20,10 +20,6 @@ def _partitions(conn: Conn, now: datetime) -> int:
     return lanes.ensure_partitions(conn, now)
 
 
-def _batches(conn: Conn, now: datetime) -> int:
-    return lanes.forget_batches(conn)
-
-
 def _calls(conn: Conn, now: datetime) -> int:
     return calls.expire_calls(conn)
 
@@ -43,7 +39,6 @@ def _releases(conn: Conn, now: datetime) -> int:
 #: By name: what runs, and how many rows it touched.
 JOBS: dict[str, Callable[[Conn, datetime], int]] = {
     "partitions": _partitions,
-    "batches": _batches,
     "calls": _calls,
     "promises": _promises,
     "suspects": _suspects,
