@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from config.settings import Settings
 from domain.lane import shard_of
-from storage import database, schema, sweeps
+from storage import database, lanes, schema, sweeps
 from storage.database import DatabaseDown
 from storage.schema import NewerSchema, SchemaMissing
 from tests.builders import HOUSE
@@ -260,6 +260,20 @@ def test_what_was_stamped_when_the_workers_stopped_is_in_doubt_after_the_migrati
     lane = "lantern:sms:0"
     assert held == [(1, stamped, True, lane), (2, waiting, False, lane), (3, orphan, True, lane)]
     assert found == [("uncertain", stamped, True), ("planned", None, False), ("uncertain", orphan, True)]
+
+
+def test_a_job_that_nobody_runs_any_more_is_not_late_for_ever(empty_database_url: str) -> None:
+    with schema._alembic(empty_database_url) as (config, migrating):
+        command.upgrade(config, "0013")
+        migrating.commit()
+    with database.connect(empty_database_url) as connection:
+        lanes.schedule_nightly(connection, "batches", first=datetime(2020, 1, 1, tzinfo=UTC))
+        assert lanes.due_jobs(connection) == ["batches"]
+
+    schema.migrate(empty_database_url)
+
+    with database.connect(empty_database_url) as connection:
+        assert lanes.due_jobs(connection) == []
 
 
 def test_creating_and_dropping_databases_may_be_repeated(engines: Engines) -> None:
