@@ -301,7 +301,7 @@ def sweep(spine: Spine) -> Sweep:
     """Take back what dead workers held and plan on for what is uncertain. Idempotent; any worker may run it."""
     conn = spine.conn
     with conn.transaction():
-        batches, uncertain, back = sweeps.sweep_batches(conn)
+        ended, uncertain, back = sweeps.sweep_batches(conn)
         if uncertain:
             opening = picture.open_drain(conn, "*")
             if opening.release_hash is not None:
@@ -312,11 +312,11 @@ def sweep(spine: Spine) -> Sweep:
                     now=opening.now,
                 )
         feedback.prove_uncertain(conn)
-    if batches:
-        log.warning("swept", batches=batches, uncertain=len(uncertain), back=back)
+    if ended:
+        log.warning("swept", batches=ended, uncertain=len(uncertain), back=back)
     lanes.forget_batches(conn)
     spine.look_after_providers()
-    return Sweep(batches, len(uncertain), back)
+    return Sweep(ended, len(uncertain), back)
 
 
 def plan_after(conn: Conn, release: Release, ended: Sequence[tuple[int, int]], *, now: datetime) -> int:
