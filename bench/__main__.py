@@ -11,7 +11,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,18 @@ LONG: Mapping[str, Callable[..., Sequence[Figure]]] = {
 }
 
 
+#: What shows in seconds that a benchmark still runs: so few reminders that its figures mean nothing.
+SHORT: Mapping[str, Callable[[], Sequence[Figure]]] = {
+    "stages": partial(stages.run, rounds=1, reminders=300),
+    "limit": partial(limit.run, rounds=1, reminders=300),
+    "latency": partial(latency.run, seconds=2, customers=2_000, full=300),
+    "fleet": partial(fleet.run, rounds=1, reminders=300),
+    "memory": partial(memory.measure, 4_000, 2_000, name="memory_short"),
+    "growth": partial(growth.run, growth.Scale(smallest=300, sizes=(600,), rounds=1, fewest_due=300)),
+    "soak": partial(soak.run, minutes=0.2, customers=2_000),
+}
+
+
 def _figure(row: Mapping[str, Any]) -> Figure:
     """A row that a benchmark gives as a mapping; what only it knows is left to its own `python -m`."""
     known = {field.name: row[field.name] for field in fields(Figure) if field.name in row}
@@ -57,13 +70,15 @@ def main() -> None:
         return
     failed = []
     figures = []
-    for name in options.names or BENCHES:
+    for name in options.names or (SHORT if options.short else BENCHES):
         measured = _in_a_process(name)
         failed += [name] if measured is None else []
         figures += measured or []
-        save(measured or [])
+        if not options.short:
+            save(measured or [])
     show(figures)
-    _plot()
+    if not options.short:
+        _plot()
     if failed:
         raise SystemExit(f"bench: {', '.join(failed)} failed; what it said is above")
 
@@ -76,15 +91,18 @@ def _options() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--minutes", type=float, default=60.0, help="how long to soak")
     parser.add_argument("--most", type=int, default=10_000_000, help="the most open reminders to grow to")
+    parser.add_argument("--short", action="store_true", help="see in seconds that they run; the figures mean nothing")
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    unknown = set(options.names) - set(BENCHES) - set(LONG)
-    if unknown:
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}: there is {', '.join([*BENCHES, *LONG])}")
+    known = [*SHORT] if options.short else [*BENCHES, *LONG]
+    if unknown := set(options.names) - set(known):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}: there is {', '.join(known)}")
     return options
 
 
 def _measure(name: str, options: argparse.Namespace) -> Sequence[Figure]:
+    if options.short:
+        return [replace(figure, goal=None) for figure in SHORT[name]()]
     match name:
         case "soak":
             return soak.run(minutes=options.minutes)

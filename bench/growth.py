@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -38,14 +38,9 @@ from domain.lane import SHARDS, Lane
 from storage import lanes, picture
 from storage.rows import Conn
 
-SMALLEST = 10_000
-SIZES = (100_000, 1_000_000, 3_000_000, 5_000_000, 10_000_000)
-
 #: A ladder of a month: a thirtieth of what is open comes due each day.
 DAYS = 30
-FEWEST_DUE = 8_000
 MOST_DUE = 100_000
-ROUNDS = 9
 
 #: What the cost of a reminder may rise to, over that of the smallest size.
 GOAL = 1.3
@@ -63,6 +58,19 @@ _VACUUM: LiteralString = "VACUUM (ANALYZE, PARALLEL 0) reminder"
 #: for what is written while it grows.
 BYTES_EACH = 4_500
 SPARE_BYTES = 8 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Which sizes, how many days of each, and how many reminders a day has at least."""
+
+    smallest: int = 10_000
+    sizes: Sequence[int] = (100_000, 1_000_000, 3_000_000, 5_000_000, 10_000_000)
+    rounds: int = 9
+    fewest_due: int = 8_000
+
+    def due(self, size: int) -> int:
+        return min(size, max(self.fewest_due, min(size // DAYS, MOST_DUE)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +101,10 @@ class Size:
     tables: dict[str, dict[str, int]]
 
 
-def run(*, most: int = SIZES[-1]) -> list[Figure]:
-    sizes = [size for size in SIZES if size <= most] or [most]
+def run(scale: Scale = Scale(), *, most: int | None = None) -> list[Figure]:
+    sizes = [size for size in scale.sizes if most is None or size <= most] or [most or scale.sizes[0]]
     measured: list[Size] = []
-    with _smallest() as small, rig("growth") as house:
+    with _smallest(scale) as small, rig("growth") as house:
         with steps("growth", 1) as step:
             step("the first customers, through the import")
             move_in(house, 100, history=1)
@@ -106,10 +114,10 @@ def run(*, most: int = SIZES[-1]) -> list[Figure]:
                 if not _has_room(house, size, measured):
                     break
                 _grow(house, size)
-                found, number = _measure(house, fleet, size, number, small)
+                found, number = _measure(house, fleet, scale, size, number, small)
                 measured.append(found)
                 _tell(found)
-        smallest = _at_the_smallest(measured, small)
+        smallest = _at_the_smallest(scale, measured, small)
     return [*_figures(smallest, measured), *_slow_queries([smallest, *measured])]
 
 
@@ -117,11 +125,11 @@ def run(*, most: int = SIZES[-1]) -> list[Figure]:
 
 
 @contextmanager
-def _smallest() -> Iterator[subprocess.Popen[str]]:
+def _smallest(scale: Scale) -> Iterator[subprocess.Popen[str]]:
     """A process with a house of the smallest size: it lives through a day for each line, and answers with a line."""
     child = subprocess.Popen(
-        [*leash(signal.SIGTERM), sys.executable, "-m", "bench.growth"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        text=True,
+        [*leash(signal.SIGTERM), sys.executable, "-m", "bench.growth", str(scale.smallest), str(scale.fewest_due)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         _heard(child)  # it is ready
@@ -143,31 +151,33 @@ def _day_beside(child: subprocess.Popen[str]) -> Day:
     return Day(Round(*said.pop("round")), **said)
 
 
-def _at_the_smallest(measured: list[Size], child: subprocess.Popen[str]) -> Size:
+def _at_the_smallest(scale: Scale, measured: list[Size], child: subprocess.Popen[str]) -> Size:
     days = [day for size in measured for day in size.beside]
     assert child.stdin is not None
     child.stdin.write("sizes\n")
     child.stdin.flush()
     tables = _heard(child)
-    return Size(SMALLEST, days, days, sum(each["total"] for each in tables.values()), tables)
+    return Size(scale.smallest, days, days, sum(each["total"] for each in tables.values()), tables)
 
 
 def main() -> None:
     """The process of the smallest size. The same day comes again and again, with the same past."""
     end_on_signals()
+    size, fewest_due = map(int, sys.argv[1:])
+    scale = Scale(smallest=size, fewest_due=fewest_due)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # logs go there
     with rig("growth-smallest") as house:
         move_in(house, 100, history=1)
         with worker(house) as fleet:
-            _grow(house, SMALLEST)
+            _grow(house, size)
             _say(answers, {"ready": True})
             for line in sys.stdin:
                 if line.strip() == "sizes":
                     _say(answers, _sizes(house.conn))
                     continue
-                day = _live_through(house, fleet, SMALLEST, 0)
-                _forget(house.conn)  # before the answer: the other house has the machine to itself then
+                day = _live_through(house, fleet, scale, size, 0)
+                _forget(house.conn, size)  # before the answer: the other house has the machine to itself then
                 _say(answers, asdict(day) | {"round": [day.round.per_second, day.round.cpu_us]})
 
 
@@ -176,11 +186,11 @@ def _say(answers: TextIO, words: Any) -> None:
     answers.flush()
 
 
-def _forget(conn: Conn) -> None:
+def _forget(conn: Conn, size: int) -> None:
     """The past is again what it was before the day: one contact with each, and no step that has ended."""
     conn.execute("TRUNCATE contact, contact_event")
     conn.execute("DELETE FROM reminder WHERE state <> 'planned'")
-    _contacts(conn, 0, SMALLEST, lambda _: None)
+    _contacts(conn, 0, size, lambda _: None)
     conn.execute("VACUUM ANALYZE")
     conn.execute("CHECKPOINT")
 
@@ -247,29 +257,28 @@ def _contacts(conn: Conn, since: int, until: int, told: Callable[[int], None]) -
 
 
 def _measure(
-    house: Rig, fleet: psutil.Process, size: int, number: int, small: subprocess.Popen[str]
+    house: Rig, fleet: psutil.Process, scale: Scale, size: int, number: int, small: subprocess.Popen[str]
 ) -> tuple[Size, int]:
     """Days of this size and of the smallest in turns, and the number of the next day."""
-    days, beside = [], []
-    with steps(f"growth at {size:,}", 2 * ROUNDS + 3) as step:
+    days, beside, rounds = [], [], scale.rounds
+    with steps(f"growth at {size:,}", 2 * rounds + 3) as step:
         step("a round of each that is not counted")
         _day_beside(small)
-        _live_through(house, fleet, size, number)
-        for turn in range(1, ROUNDS + 1):
-            step(f"round {turn} of {ROUNDS}, the smallest")
+        _live_through(house, fleet, scale, size, number)
+        for turn in range(1, rounds + 1):
+            step(f"round {turn} of {rounds}, the smallest")
             beside.append(_day_beside(small))
-            step(f"round {turn} of {ROUNDS}")
-            days.append(_live_through(house, fleet, size, number + turn))
+            step(f"round {turn} of {rounds}")
+            days.append(_live_through(house, fleet, scale, size, number + turn))
         step("sizes")
         sizes = _sizes(house.conn)
-    return Size(size, days, beside, sum(each["total"] for each in sizes.values()), sizes), number + ROUNDS + 1
+    return Size(size, days, beside, sum(each["total"] for each in sizes.values()), sizes), number + rounds + 1
 
 
-def _live_through(house: Rig, fleet: psutil.Process, size: int, number: int) -> Day:
+def _live_through(house: Rig, fleet: psutil.Process, scale: Scale, size: int, number: int) -> Day:
     """A day's due comes and goes."""
     conn, at = house.conn, moment(round_day(number))
-    due = min(size, max(FEWEST_DUE, min(size // DAYS, MOST_DUE)))
-    chosen = _come_due(conn, at, size, due, number)
+    chosen = _come_due(conn, at, size, scale.due(size), number)
     conn.execute(_VACUUM)
     tick = _timed(conn, lambda: (lanes.stillness(conn), picture.due_lanes(conn)))
     lock = _timed_locks(conn, at, most=house.settings.batch_size)
@@ -381,8 +390,8 @@ def _figures(smallest: Size, measured: list[Size]) -> list[Figure]:
     return [
         Figure(
             "growth", _cost(worst), statistics.median(day.cpu_us for day in worst.beside),
-            f"with {SMALLEST:,} open, in turns; the worst was at {worst.open:,}", _ratio(worst), GOAL,
-            f"CPU us, up to {measured[-1].open:,} open", ROUNDS, at_most=True,
+            f"with {smallest.open:,} open, in turns; the worst was at {worst.open:,}", _ratio(worst), GOAL,
+            f"CPU us, up to {measured[-1].open:,} open", len(worst.days), at_most=True,
             detail={"sizes": [_row(size) for size in (smallest, *measured)]},
         )
     ]  # fmt: skip

@@ -1,0 +1,35 @@
+"""What measures duly still runs: each benchmark of the engine, with so few reminders that only that is shown."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import roomy_memory
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder of the test's own: a benchmark clears the homes of those before it in the same one."""
+    made = Path(tempfile.mkdtemp(prefix="duly-bench-", dir=roomy_memory()))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.mark.parametrize("name", ["stages", "limit", "latency", "fleet", "memory", "growth", "soak"])
+def test_a_benchmark_runs(name: str, folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", name, "--short"], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said[-3000:]
+    assert name in said
+    assert f"{name}: measured" in said
