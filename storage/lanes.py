@@ -105,21 +105,18 @@ class Stillness(NamedTuple):
 
 
 #: Every lane that has planned reminders, with the time of its first. Skips from lane to lane through the partial index:
-#: a probe per lane, however many reminders wait.
+#: a probe per lane, however many reminders wait. What was done since the last vacuum lies before the first of each lane,
+#: and every probe walks over it: so there is one, and not one for the lane and one for its time.
 LANES: LiteralString = """
     WITH RECURSIVE lane AS (
-        (SELECT lender_id, channel, shard FROM reminder WHERE state = 'planned'
-         ORDER BY lender_id, channel, shard LIMIT 1)
+        (SELECT lender_id, channel, shard, due_at FROM reminder WHERE state = 'planned'
+         ORDER BY lender_id, channel, shard, due_at LIMIT 1)
         UNION ALL
-        SELECT n.lender_id, n.channel, n.shard FROM lane l, LATERAL (
-            SELECT r.lender_id, r.channel, r.shard FROM reminder r
+        SELECT n.* FROM lane l, LATERAL (
+            SELECT r.lender_id, r.channel, r.shard, r.due_at FROM reminder r
             WHERE r.state = 'planned' AND (r.lender_id, r.channel, r.shard) > (l.lender_id, l.channel, l.shard)
-            ORDER BY r.lender_id, r.channel, r.shard LIMIT 1) n)
-    SELECT lane.lender_id, lane.channel, lane.shard, first.due_at FROM lane, LATERAL (
-        SELECT r.due_at FROM reminder r
-        WHERE r.state = 'planned' AND r.lender_id = lane.lender_id AND r.channel = lane.channel
-          AND r.shard = lane.shard
-        ORDER BY r.due_at LIMIT 1) first
+            ORDER BY r.lender_id, r.channel, r.shard, r.due_at LIMIT 1) n)
+    SELECT lender_id, channel, shard, due_at FROM lane
 """
 
 _STILLNESS: LiteralString = f"""
