@@ -105,8 +105,8 @@ class Stillness(NamedTuple):
 
 
 #: Every lane that has planned reminders, with the time of its first. Skips from lane to lane through the partial index:
-#: a probe per lane, however many reminders wait. What was done since the last vacuum lies before the first of each lane,
-#: and every probe walks over it: so there is one, and not one for the lane and one for its time.
+#: a probe per lane, however many reminders wait. What was sent since the last vacuum lies before a lane's first, and
+#: every probe walks over it: so there is one, and not one for the lane and one for its time.
 LANES: LiteralString = """
     WITH RECURSIVE lane AS (
         (SELECT lender_id, channel, shard, due_at FROM reminder WHERE state = 'planned'
