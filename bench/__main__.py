@@ -42,7 +42,6 @@ LONG: Mapping[str, Callable[..., Sequence[Figure]]] = {
     "soak": soak.run,
 }
 
-
 #: What shows in seconds that a benchmark still runs: so few reminders that its figures mean nothing.
 SHORT: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "stages": partial(stages.run, rounds=1, reminders=300),

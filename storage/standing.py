@@ -9,6 +9,7 @@ from typing import Final, LiteralString, NamedTuple
 
 from psycopg.rows import dict_row
 
+from storage.lanes import LANES
 from storage.rows import Conn
 
 #: Nobody needs to know whether it is ten thousand or eleven. What is counted so far is at least that many.
@@ -130,19 +131,11 @@ _HEAD: LiteralString = """
            (SELECT business_now() - min(due_at) FROM nightly_job WHERE due_at <= business_now()) AS jobs_late
 """
 
-#: One probe of the index for each lender, channel and shard that has anything planned, then the due of each channel.
-_LAGS: LiteralString = """
-    WITH RECURSIVE lane AS (
-        (SELECT lender_id, channel, shard, due_at FROM reminder WHERE state = 'planned'
-         ORDER BY lender_id, channel, shard, due_at LIMIT 1)
-        UNION ALL
-        SELECT n.* FROM lane l, LATERAL (
-            SELECT r.lender_id, r.channel, r.shard, r.due_at FROM reminder r
-            WHERE r.state = 'planned' AND (r.lender_id, r.channel, r.shard) > (l.lender_id, l.channel, l.shard)
-            ORDER BY r.lender_id, r.channel, r.shard, r.due_at LIMIT 1) n),
-    first AS (
+#: The first of each lender and channel, and what is due of it.
+_LAGS: LiteralString = f"""
+    WITH first AS (
         SELECT lender_id, channel, min(due_at) AS due_at, array_agg(shard) FILTER (WHERE due_at <= business_now()) late
-        FROM lane GROUP BY lender_id, channel)
+        FROM ({LANES}) lane GROUP BY lender_id, channel)
     SELECT f.lender_id, f.channel, f.due_at, greatest(business_now() - f.due_at, interval '0'),
            (SELECT count(*) FROM (
                 SELECT 1 FROM unnest(f.late) AS s(shard), LATERAL (
@@ -151,7 +144,7 @@ _LAGS: LiteralString = """
                       AND r.shard = s.shard AND r.due_at <= business_now() LIMIT %(most)s) each
                 LIMIT %(most)s) due)
     FROM first f ORDER BY f.lender_id, f.channel
-"""
+"""  # noqa: S608 - one constant inside another
 
 _CALL_TASKS: LiteralString = """
     SELECT kind, state, count(*)
