@@ -96,6 +96,10 @@ def _options() -> argparse.Namespace:
     known = [*SHORT] if options.short else [*BENCHES, *LONG]
     if unknown := set(options.names) - set(known):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there is {', '.join(known)}")
+    if options.minutes <= 0:
+        parser.error(f"--minutes {options.minutes:g}: say how long to soak, such as 60")
+    if options.most < (smallest := growth.Scale().smallest):
+        parser.error(f"--most {options.most:,}: growth is told beside {smallest:,} open reminders; name more")
     return options
 
 

@@ -5,8 +5,8 @@ true fleet, one day after the other. Before and after each, the queries of a tic
 grows as far as the disk allows, and says how far that was.
 
 A day costs what the fleet uses, and what PostgreSQL then uses to vacuum and analyze what the fleet left: once a day,
-since a thirtieth is more than the two percent that wake the autovacuum. What the making of a day leaves is vacuumed
-before the fleet begins, and counted nowhere.
+since a thirtieth is more than the two percent that wake the autovacuum. One that comes by itself meanwhile is counted
+too. What the making of a day leaves is vacuumed before the fleet begins, and counted nowhere.
 
 The smallest size is the yardstick. It has a house of its own, in a process of its own, and its rounds alternate with
 those of every other size: a machine whose hours differ by a fifth would tell more of the hour than of the size.
@@ -102,7 +102,7 @@ class Size:
 
 
 def run(scale: Scale = Scale(), *, most: int | None = None) -> list[Figure]:
-    sizes = [size for size in scale.sizes if most is None or size <= most] or [most or scale.sizes[0]]
+    sizes = scale.sizes if most is None else [size for size in scale.sizes if size <= most] or [most]
     measured: list[Size] = []
     with _smallest(scale) as small, rig("growth") as house:
         with steps("growth", 1) as step:

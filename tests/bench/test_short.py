@@ -31,5 +31,4 @@ def test_a_benchmark_runs(name: str, folder: Path) -> None:
     )  # fmt: skip
     said = done.stdout + done.stderr
     assert done.returncode == 0, said[-3000:]
-    assert name in said
     assert f"{name}: measured" in said
