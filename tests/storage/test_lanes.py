@@ -73,3 +73,16 @@ def test_every_lane_with_something_planned_is_found_with_its_first(
     late = {(lender, channel) for (lender, channel, _), at in first.items() if at <= now}
     assert {(lane.lender, lane.channel.value) for lane in due} == late
     assert all(first[lane.lender, lane.channel.value, lane.shard] <= now for lane in due)
+
+
+def test_what_was_sent_is_vacuumed_away_however_much_is_kept(connection: psycopg.Connection):
+    """A tick walks over it. A share alone would be most of a million rows of forty million, and any tick slower."""
+    options = dict(
+        connection.execute(
+            "SELECT o.option_name, o.option_value::float FROM pg_class, pg_options_to_table(reloptions) o"
+            " WHERE oid = 'reminder'::regclass"
+        ).fetchall()
+    )
+
+    assert options["autovacuum_vacuum_scale_factor"] <= 0.02
+    assert options["autovacuum_vacuum_max_threshold"] <= 250_000
