@@ -182,8 +182,17 @@ def claim_job(conn: Conn, name: str) -> Claim | None:
     return Claim._make(row) if row else None
 
 
+def put_off_job(conn: Conn, name: str, *, by: timedelta) -> None:
+    """Let a nightly job that could not be done come again so much later, and not only the next night."""
+    conn.execute("UPDATE nightly_job SET due_at = business_now() + %s WHERE name = %s", (by, name))
+
+
 def ensure_partitions(conn: Conn, around: datetime, *, ahead: int = 3, back: int = 2) -> int:
-    """Make the monthly partitions from `back` months before to `ahead` months after; how many months were new."""
+    """Make the monthly partitions from `back` months before to `ahead` months after; how many months were new.
+
+    A new one wants its tables for itself, for a moment. Raises LockNotAvailable where somebody holds them for longer:
+    whoever waited would make all others wait.
+    """
     row = conn.execute(
         """
         SELECT count(*) FILTER (WHERE ensure_partitions((date_trunc('month', %s::timestamptz)

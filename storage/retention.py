@@ -203,10 +203,5 @@ def forget_look_ups(conn: Conn) -> int:
     ).rowcount
 
 
-def go_on(conn: Conn, job: str) -> None:
-    """Let a nightly job come again at once: it was not finished."""
-    conn.execute("UPDATE nightly_job SET due_at = business_now() WHERE name = %s", (job,))
-
-
 def _begins(day: date) -> datetime:
     return datetime.combine(day, time(), tzinfo=UTC)

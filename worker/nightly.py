@@ -5,8 +5,10 @@ Scheduled releases are one of them, and come due at their own times too. Retenti
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
+from psycopg.errors import LockNotAvailable
 
 from storage import lanes, suspects, switches
 from storage.rows import Conn
@@ -15,9 +17,18 @@ from worker.wiring import Spine
 
 log = structlog.get_logger()
 
+#: When room for another month is looked for again, where somebody read the ledger for long. It is made three ahead.
+PARTITIONS_AGAIN: Final = timedelta(minutes=10)
+
 
 def _partitions(conn: Conn, now: datetime) -> int:
-    return lanes.ensure_partitions(conn, now)
+    try:
+        with conn.transaction():
+            return lanes.ensure_partitions(conn, now)
+    except LockNotAvailable:
+        lanes.put_off_job(conn, "partitions", by=PARTITIONS_AGAIN)
+        log.warning("partitions_put_off", why="somebody reads the ledger for long, a backup perhaps")
+        return 0
 
 
 def _calls(conn: Conn, now: datetime) -> int:

@@ -15,7 +15,7 @@ import structlog
 from config.lenders import load_lenders
 from policy.keeping import Asked, Bounds, bounds
 from policy.packs import PackBook
-from storage import releases, retention
+from storage import lanes, releases, retention
 from storage.lanes import Claim
 from storage.retention import Mark, Need
 from storage.rows import Conn
@@ -153,7 +153,7 @@ def run(spine: Spine, night: Claim) -> int:
     if forgotten.left is not None:
         log.warning("retention_left", table=forgotten.left, why="somebody else holds it: again the next night")
     elif not forgotten.is_done:
-        retention.go_on(spine.conn, JOB)
+        lanes.put_off_job(spine.conn, JOB, by=timedelta())  # not finished: at once
     if forgotten.months or forgotten.rows:
         log.info("forgotten", before=str(kept.before), months=list(forgotten.months), rows=forgotten.rows)
     return len(forgotten.months) + forgotten.rows

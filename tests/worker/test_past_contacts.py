@@ -5,6 +5,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from storage import database
 from tests.intake_kit import Desk, a_row
 from worker.csv_file import ShapeError
 from worker.past_contacts import ContactsReport, import_contacts
@@ -92,3 +93,13 @@ def test_a_bad_contact_is_put_aside_and_the_rest_is_taken(desk: Desk, row: str, 
 def test_a_file_that_names_nobody_is_refused(desk: Desk) -> None:
     with pytest.raises(ShapeError, match=r"'account' missing.*or else 'customer'"):
         take_file(desk, "lender,at,channel,outcome,actor\nlantern,2026-02-27,sms,sent,creditor\n")
+
+
+def test_a_month_that_cannot_be_made_takes_nothing_in_and_says_why(desk: Desk) -> None:
+    with database.connect(desk.url) as backup:
+        backup.execute("SELECT count(*) FROM contact")
+
+        with pytest.raises(database.DatabaseDown, match="a backup perhaps"):
+            take_file(desk, HEAD + "lantern,A1,,2019-02-27T10:00:00+08:00,sms,sent,creditor\n")
+
+    assert desk.one("SELECT count(*) FROM contact") == 0

@@ -211,6 +211,6 @@ def test_a_fleet_that_stood_still_for_a_month_forgets_as_ever(conn: Conn, databa
 
 def test_a_night_that_was_too_short_goes_on_at_once(conn: Conn, database_url: str, tmp_path: Path) -> None:
     lanes.claim_job(conn, "retention")
-    retention.go_on(conn, "retention")
+    lanes.put_off_job(conn, "retention", by=timedelta())
 
     assert lanes.due_jobs(conn) == ["retention"]
