@@ -26,6 +26,9 @@ from tests.chaos.rounds import Fault, Outcome, play
 
 RESULTS = HOUSE / "build" / "chaos"
 
+#: An arena that stood still for so long says so with its round: its load stood still with it.
+HELD_UP_SECONDS = 2.0
+
 #: How many faults a storm lets loose at once, and how often.
 COMPANY = (1, 1, 1, 2, 2, 3)
 
@@ -117,6 +120,8 @@ def _say(number: int, outcome: Outcome) -> None:
         f"twice {finding.twice}, lost {finding.lost}; rate back {back} s, rows back {rows} s, "
         f"quiet {quiet} s",
     )
+    if outcome.held_up_seconds > HELD_UP_SECONDS:
+        say(f"      the arena itself stood still for {outcome.held_up_seconds:.1f} s, and its load with it")
     for violation in finding.violations:
         say(f"      BROKEN: {violation}")
 

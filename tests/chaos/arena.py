@@ -75,6 +75,7 @@ class Arena:
         self._next_load = 0.0
         self._next_mend = 0.0
         self._clock_read_at = time.monotonic()
+        self.held_up_seconds = 0.0  # the longest that this driver itself stood still: then the load did too
         self._workers = workers
         self._is_over = threading.Event()
 
@@ -233,10 +234,12 @@ class Arena:
 
     def breathe(self) -> None:
         """What goes on while anybody waits."""
+        began = time.monotonic()
         self.mend()
         self.feed()
         self._let_time_pass()
         time.sleep(0.02)
+        self.held_up_seconds = max(self.held_up_seconds, time.monotonic() - began)
 
     def _let_time_pass(self) -> None:
         """Business time goes by as real time does: breakers and postponed attempts wait by it."""

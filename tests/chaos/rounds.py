@@ -77,6 +77,7 @@ class Outcome:
     recovered_seconds: float | None
     rows_back_seconds: float | None  # until the last sweep that took back what a dead worker held
     quiet_seconds: float | None
+    held_up_seconds: float  # the longest that the arena's own driver stood still: so long no load came
     said: list[str] = field(default_factory=list)
 
 
@@ -88,6 +89,7 @@ def play(arena: Arena, judge: Judge, faults: Sequence[Fault], dice: Random) -> O
     trial = Trial(arena, judge, dice, has_company=len(faults) > 1)
     is_measured = not any(fault.is_alone for fault in faults)
     arena.is_feeding = is_measured
+    arena.held_up_seconds = 0.0
     rate = 0.0
     if is_measured:
         arena.rest(BEFORE_SECONDS)
@@ -111,7 +113,7 @@ def play(arena: Arena, judge: Judge, faults: Sequence[Fault], dice: Random) -> O
     finding = arena.ask(lambda conn: judge.look(conn, since=since, first=first, parties=parties))
     said += [answer for question in trial.questions if (answer := question()) is not None]
     finding.violations += said
-    return Outcome(faults, finding, rate, recovered, _rows_back(arena, ended), quiet)
+    return Outcome(faults, finding, rate, recovered, _rows_back(arena, ended), quiet, arena.held_up_seconds)
 
 
 def _rows_back(arena: Arena, ended: float) -> float | None:
