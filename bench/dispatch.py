@@ -23,7 +23,7 @@ from worker import tasks
 from worker.ticking import look
 
 REMINDERS = 32_000
-ROUNDS = 5
+ROUNDS = 9
 
 #: The goal of docs: a whole reminder costs a twelfth of Celery's empty task, and less than anybody's.
 GOALS = {"celery": 12.0}
