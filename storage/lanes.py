@@ -3,7 +3,10 @@
 from datetime import datetime, timedelta
 from typing import LiteralString, NamedTuple
 
+from psycopg.errors import LockNotAvailable
+
 from domain.lane import Lane
+from storage.database import DatabaseDown
 from storage.rows import Conn
 
 #: A wake-up that nobody has begun on for this long is taken for lost and published again.
@@ -151,6 +154,20 @@ def next_moment(conn: Conn) -> datetime | None:
     return moment
 
 
+#: When nightly jobs come due: so long after midnight, UTC.
+NIGHTLY_AT = timedelta(minutes=30)
+
+
+class NoRoom(DatabaseDown):
+    """A month of the ledger cannot be made now."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no room can be made for another month of the ledger: somebody reads it for long, a backup perhaps. "
+            "Nothing was changed: try again when that is over"
+        )
+
+
 def schedule_nightly(conn: Conn, name: str, *, first: datetime) -> None:
     """Make a nightly job known; one that is known keeps its time."""
     conn.execute("INSERT INTO nightly_job (name, due_at) VALUES (%s, %s) ON CONFLICT DO NOTHING", (name, first))
@@ -169,15 +186,14 @@ class Claim(NamedTuple):
 
 
 def claim_job(conn: Conn, name: str) -> Claim | None:
-    """Take a due nightly job and move it on to its next night; None if another worker has it."""
+    """Take a due nightly job and move it on to its next night, however late it came; None if another worker has it."""
     row = conn.execute(
         """
-        UPDATE nightly_job j SET due_at = j.due_at + interval '1 day' * greatest(1, ceil(
-            extract(epoch FROM business_now() - j.due_at) / 86400.0))
-        FROM (SELECT name, due_at FROM nightly_job WHERE name = %s FOR UPDATE) before
+        UPDATE nightly_job j SET due_at = date_trunc('day', business_now() - %(at)s, 'UTC') + interval '1 day' + %(at)s
+        FROM (SELECT name, due_at FROM nightly_job WHERE name = %(name)s FOR UPDATE) before
         WHERE j.name = before.name AND j.due_at <= business_now() RETURNING business_now(), before.due_at
         """,
-        (name,),
+        {"name": name, "at": NIGHTLY_AT},
     ).fetchone()
     return Claim._make(row) if row else None
 
@@ -190,17 +206,20 @@ def put_off_job(conn: Conn, name: str, *, by: timedelta) -> None:
 def ensure_partitions(conn: Conn, around: datetime, *, ahead: int = 3, back: int = 2) -> int:
     """Make the monthly partitions from `back` months before to `ahead` months after; how many months were new.
 
-    A new one wants its tables for itself, for a moment. Raises LockNotAvailable where somebody holds them for longer:
-    whoever waited would make all others wait.
+    A new one wants its tables for itself, for a moment. Raises NoRoom where somebody holds them for longer: whoever
+    waited would make all others wait.
     """
-    row = conn.execute(
-        """
-        SELECT count(*) FILTER (WHERE ensure_partitions((date_trunc('month', %s::timestamptz)
-                                                         + make_interval(months => m))::date))
-        FROM generate_series(%s::int, %s::int) AS m
-        """,
-        (around, -back, ahead),
-    ).fetchone()
+    try:
+        row = conn.execute(
+            """
+            SELECT count(*) FILTER (WHERE ensure_partitions((date_trunc('month', %s::timestamptz)
+                                                             + make_interval(months => m))::date))
+            FROM generate_series(%s::int, %s::int) AS m
+            """,
+            (around, -back, ahead),
+        ).fetchone()
+    except LockNotAvailable:
+        raise NoRoom from None
     assert row is not None
     made: int = row[0]
     return made

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from psycopg.errors import LockNotAvailable
 
-from storage.database import DatabaseDown
+from storage.lanes import NoRoom
 from storage.rows import Conn, transpose
 
 
@@ -65,17 +65,14 @@ def whom_by_customer(conn: Conn, refs: Iterable[tuple[str, str]]) -> dict[tuple[
 def ensure_months(conn: Conn, months: Iterable[date]) -> None:
     """Make the partitions of months; in a transaction of its own, since it holds everybody up for a moment.
 
-    Raises DatabaseDown, with none of them made, where somebody reads the ledger for long.
+    Raises NoRoom, with none of them made, where somebody reads the ledger for long.
     """
     try:
         with conn.transaction():
             for month in sorted(set(months)):
                 conn.execute("SELECT ensure_partitions(%s)", (month,))
     except LockNotAvailable:
-        raise DatabaseDown(
-            "no room can be made for a month of the file: somebody reads the ledger for long, a backup perhaps. "
-            "Nothing was taken in: try again when that is over"
-        ) from None
+        raise NoRoom from None
 
 
 def write(conn: Conn, contacts: Sequence[PastContactRow]) -> int:

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from psycopg.errors import LockNotAvailable
 
 from storage import lanes, suspects, switches
 from storage.rows import Conn
@@ -25,7 +24,7 @@ def _partitions(conn: Conn, now: datetime) -> int:
     try:
         with conn.transaction():
             return lanes.ensure_partitions(conn, now)
-    except LockNotAvailable:
+    except lanes.NoRoom:
         lanes.put_off_job(conn, "partitions", by=PARTITIONS_AGAIN)
         log.warning("partitions_put_off", why="somebody reads the ledger for long, a backup perhaps")
         return 0
@@ -64,7 +63,8 @@ IN_STEPS: dict[str, Callable[[Spine, lanes.Claim], int]] = {retention.JOB: reten
 def schedule(conn: Conn, *, now: datetime) -> None:
     """Make every job known, first due at the next 00:30 UTC; the partitions that are needed now are made now."""
     lanes.ensure_partitions(conn, now)
-    first = now.replace(hour=0, minute=30, second=0, microsecond=0) + timedelta(days=1)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    first = midnight + timedelta(days=1) + lanes.NIGHTLY_AT
     for name in (*JOBS, *IN_STEPS):
         lanes.schedule_nightly(conn, name, first=first)
 
