@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 from uuid import UUID
 
 from msgspec import Struct
@@ -173,7 +173,6 @@ class Adapter(Protocol):
         ...
 
 
-@runtime_checkable
 class AnswersAtOnce(Protocol):
     """An adapter from which nothing leaves this process: it needs no event loop, and answers for a wave in order."""
 

@@ -91,7 +91,7 @@ class Sheet:
         closes, windows = self._closes.cut(start, end)
         lender, lenders = self._lenders.cut(start, end)
         parties, contacts = self._parties.cut(start, end), self._contacts.cut(start, end)
-        parameters = closes, lender, parties, contacts, self._epochs.cut(start, end), windows, lenders
+        parameters = closes, lender, parties, contacts, self._epochs.cut(start, end), windows, lenders, parties
         return Asked(self._contact_ids[start:end], parameters)
 
     def accepted(self, start: int, end: int, *, providers: Sequence[str], refs: Sequence[str]) -> Record:

@@ -164,7 +164,8 @@ def send_batch(
     adapters, batch_id = spine.adapters(release), sheet.batch_id
     usual = letters[0].outbound.channel
     taken = start = 0
-    turn, numbers = partial(_turn, spine=spine, batch_id=batch_id), count()
+    passage = waves.Passage(batch_id, lease=timedelta(seconds=spine.settings.lease_seconds))
+    turn, numbers = partial(_turn, passage=passage), count()
     nothing = told = Told(waves.record_of(batch_id, (), ()))
     while start < len(letters):
         end = min(start + spine.pace.wave(usual, settings=spine.settings), len(letters))
@@ -250,8 +251,7 @@ def _withdraw(conn: Conn, *, refusals: Sequence[tuple[bytes, Channel]]) -> None:
 def _turn(
     conn: Conn,
     *,
-    spine: Spine,
-    batch_id: UUID,
+    passage: waves.Passage,
     told: Told,
     wave: batches.Asked,
     number: int,
@@ -262,10 +262,7 @@ def _turn(
     None when the lease is lost. If the connection dies at the commit this is done again: recording twice changes
     nothing, and a stamp of our own that was committed unseen counts, since nothing has been sent on it.
     """
-    turn = partial(
-        waves.turn, conn, batch_id, record=told.record, asked=wave, number=number,
-        lease=timedelta(seconds=spine.settings.lease_seconds), again=next(tries) > 0,
-    )  # fmt: skip
+    turn = partial(passage.turn, conn, record=told.record, asked=wave, number=number, again=next(tries) > 0)
     if wave.contact_ids and not told.back and not told.dead:  # a statement of its own: nothing to open, or to commit
         stamped = turn()
     else:
@@ -275,7 +272,7 @@ def _turn(
             waves.go_back(conn, told.back)
             waves.retire_addresses(conn, told.dead)
             if not wave.contact_ids:
-                batches.close_batch(conn, batch_id)
+                batches.close_batch(conn, passage.batch_id)
     if told.unsure:  # what the provider reported while its answer was awaited found nothing uncertain
         feedback.prove_uncertain(conn, told.unsure)
     return stamped

@@ -65,7 +65,7 @@ def stamp(
 ) -> set[UUID] | None:
     asked = asked_of(batch_id, wave)
     record = waves.record_of(batch_id, results, ())
-    stamped = waves.turn(conn, batch_id, record=record, asked=asked, number=number, lease=LEASE, again=again)
+    stamped = waves.Passage(batch_id, lease=LEASE).turn(conn, record=record, asked=asked, number=number, again=again)
     return None if stamped is None else set(stamped)
 
 
@@ -77,7 +77,7 @@ def record(conn: psycopg.Connection, *results: waves.Result, following: Sequence
     """Record answers to what is in nobody's hands any more."""
     batch_id = uuid4()
     told = waves.record_of(batch_id, results, following)
-    waves.turn(conn, batch_id, record=told, asked=asked_of(batch_id, ()), number=0, lease=LEASE)
+    waves.Passage(batch_id, lease=LEASE).turn(conn, record=told, asked=asked_of(batch_id, ()), number=0)
 
 
 def a_result(intent: intents.Intent, kind: EventKind = EventKind.SENT, state: ReminderState = ReminderState.SENT):
@@ -164,7 +164,9 @@ def test_what_is_on_record_already_stays_and_the_rest_of_a_turn_is_done(conn: ps
     )  # fmt: skip
 
     told = waves.record_of(batch_id, [a_result(sent)], [following])
-    stamped = waves.turn(conn, batch_id, record=told, asked=asked_of(batch_id, [waiting]), number=0, lease=LEASE)
+    stamped = waves.Passage(batch_id, lease=LEASE).turn(
+        conn, record=told, asked=asked_of(batch_id, [waiting]), number=0
+    )
 
     assert stamped == [waiting.contact_id]
     events = conn.execute("SELECT kind, provider FROM contact_event WHERE contact_id = %s", (contact_id,)).fetchall()
@@ -373,7 +375,7 @@ def test_what_is_in_hand_is_one_set_for_a_statement(conn: psycopg.Connection, an
 
     asked = [
         (picture._LOCK, ([0, 1], "lantern", "sms", LATER, "lantern:", 1000, 1000)),
-        (picture._DUE, ([1, 2], "lantern", LATER, "lantern:")),
+        (picture._DUE, (*4 * [[1, 2]], "lantern", LATER, "lantern:")),
         (picture._DUE_LANES, (32,)),
     ]
     for plan_cache_mode in ("force_custom_plan", "force_generic_plan"):
@@ -434,6 +436,35 @@ def test_a_payment_takes_back_what_was_refused_without_a_second_word_about_it(co
     assert conn.execute("SELECT stirs FROM batch").fetchone() == (1,)
 
 
+@pytest.mark.parametrize("meanwhile", ["nothing", "a sweep"])
+def test_who_pays_while_their_message_is_under_way_has_no_next_step(conn: psycopg.Connection, meanwhile: str) -> None:
+    """Also where the payment finds the batch over and has nothing to take out of it."""
+    batch_id, held = in_hand(conn, 2)
+    stamp(conn, batch_id, held)
+    if meanwhile == "a sweep":
+        lose(conn)
+        sweeps.sweep_batches(conn)
+    paid, owing = ((intent.party_id, intent.account_ids[0]) for intent in held)
+    pay(conn, *paid)
+
+    following = [
+        NewReminder(
+            party_id, account_id, "lantern", "standard", "second_notice", Stage.MIDDLE, Channel.SMS, shard_of(party_id),
+            TUESDAY_MORNING, TUESDAY_MORNING + timedelta(days=3),
+        )
+        for party_id, account_id in (paid, owing)
+    ]  # fmt: skip
+    told = waves.record_of(batch_id, [a_result(intent) for intent in held], following)
+    waves.Passage(batch_id, lease=LEASE).turn(conn, record=told, asked=asked_of(batch_id, ()), number=1)
+
+    steps = conn.execute("SELECT party_id, step, state FROM reminder ORDER BY reminder_id").fetchall()
+    assert steps == [
+        (paid[0], "first_notice", "sent"),
+        (owing[0], "first_notice", "sent"),
+        (owing[0], "second_notice", "planned"),
+    ]
+
+
 def test_a_back_test_knows_what_is_in_hand(conn: psycopg.Connection) -> None:
     _, (intent,) = in_hand(conn, 1)
     day = timedelta(days=1)
@@ -447,6 +478,18 @@ def test_the_account_shows_what_is_in_hand(conn: psycopg.Connection) -> None:
     account = ledger.find_account(conn, f"A{1}-1", lender_id="lantern")
 
     assert [entry.what for entry in ledger.timeline(conn, account) if entry.kind == "plan"] == ["intended"]
+
+
+def pay(conn: psycopg.Connection, party_id: int, account_id: int) -> None:
+    """Settle an account as `worker/payments.py` does, so far as the ledger is concerned."""
+    with conn.transaction():
+        payments.lock_parties(conn, [party_id])
+        row = conn.execute(
+            "SELECT lender_id, balance_minor FROM account WHERE account_id = %s", (account_id,)
+        ).fetchone()
+        payment = payments.NewPayment(party_id, account_id, row[0], "P1", "payment", None, row[1], LATER)
+        assert payments.write_payments(conn, [payment])[0].is_paid
+        payments.cancel(conn, [(party_id, account_id)], reason="paid", at=LATER)
 
 
 def lose(conn: psycopg.Connection) -> None:
