@@ -215,10 +215,9 @@ def read_picture(
     who = int8_array(parties)
     with conn.pipeline(), conn.cursor(binary=True) as due, conn.cursor(binary=True) as reach:
         standing, stop, past, telling = (conn.cursor(binary=True) for _ in range(4))
-        conn.execute("SELECT set_config('plan_cache_mode', 'force_generic_plan', true)")
-        conn.execute("SELECT set_config('enable_nestloop', 'off', true)")
+        conn.execute(_PLAN_ONCE_AND_MERGE)
         due.execute(_DUE, (who, who, who, who, lender_id, now, f"{lender_id}:"))
-        conn.execute("SELECT set_config('enable_nestloop', 'on', true)")
+        conn.execute(_LOOK_UP)
         reach.execute(_REACHES, (who,))
         standing.execute(_STANDINGS, (who,))
         stop.execute(_STOPS, (who, now))
@@ -234,6 +233,12 @@ def read_picture(
         told = conn.execute(history.TOLD, found, binary=True).fetchall() if found else ()
         return Picture(dues, reaches, standings, stops, packed, history.told(told))
 
+
+_PLAN_ONCE_AND_MERGE: LiteralString = """
+    SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_nestloop', 'off', true)
+"""
+
+_LOOK_UP: LiteralString = "SELECT set_config('enable_nestloop', 'on', true)"
 
 _DUE: LiteralString = """
     SELECT r.party_id, r.reminder_id, r.account_id, r.ladder, r.step, r.stage, r.channel, r.attempt, r.planned_for,

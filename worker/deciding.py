@@ -359,7 +359,7 @@ def _bar(scene: Scene, person: Person, row: Due, refusal: tuple[Channel, Verdict
 def _draft(scene: Scene, person: Person, covered: Sequence[tuple[Due, Step]], choice: Choice) -> Draft:
     if len(covered) == 1:  # nearly always
         ((row, step),) = covered
-        return Draft(person, (row,), (step,), choice, tuple(_successor(scene, person, row)))
+        return Draft(person, (row,), (step,), choice, _successor(scene, person, row))
     rows, steps = zip(*covered, strict=True)
     successors = chain.from_iterable(_successor(scene, person, row) for row in rows)
     return Draft(person, rows, steps, choice, tuple(successors))
@@ -426,7 +426,7 @@ def _answer(
     )  # fmt: skip
 
 
-def _successor(scene: Scene, person: Person, row: Due) -> list[NewReminder]:
+def _successor(scene: Scene, person: Person, row: Due) -> tuple[NewReminder, ...]:
     ladder = scene.release.ladders.get(row.ladder)
     return _rows_for(scene, person, row, row.ladder, _coming(scene, row, ladder) if ladder else None)
 
@@ -441,13 +441,15 @@ def _coming(scene: Scene, row: Due, ladder: Ladder) -> PlannedStep | None:
     return coming[key]
 
 
-def _after_expiry(scene: Scene, person: Person, row: Due, ladder: Ladder, *, has_spoken: bool) -> list[NewReminder]:
+def _after_expiry(
+    scene: Scene, person: Person, row: Due, ladder: Ladder, *, has_spoken: bool
+) -> tuple[NewReminder, ...]:
     gone = Done(row.step, row.planned_for)
     planned = step_after_expiry(ladder, _owed(row), gone, has_spoken=has_spoken, now=scene.now)
     return _rows_for(scene, person, row, row.ladder, planned)
 
 
-def _first(scene: Scene, person: Person, row: Due, ladder: Ladder | None) -> list[NewReminder]:
+def _first(scene: Scene, person: Person, row: Due, ladder: Ladder | None) -> tuple[NewReminder, ...]:
     """Begin again under the lender's present choice of ladder."""
     name = row.ladder if ladder is not None else scene.lender.ladder_for(row.product, row.balance_minor)
     chosen = scene.release.ladders.get(name) if name else None
@@ -455,15 +457,17 @@ def _first(scene: Scene, person: Person, row: Due, ladder: Ladder | None) -> lis
     return _rows_for(scene, person, row, name or row.ladder, planned)
 
 
-def _rows_for(scene: Scene, person: Person, row: Due, ladder: str, planned: PlannedStep | None) -> list[NewReminder]:
+def _rows_for(
+    scene: Scene, person: Person, row: Due, ladder: str, planned: PlannedStep | None
+) -> tuple[NewReminder, ...]:
     if planned is None:
-        return []
-    return [
+        return ()
+    return (
         reminder_for(
             planned, party_id=row.party_id, account_id=row.account_id, lender_id=scene.lender.id, ladder=ladder,
             reachable=person.reaches.keys(),
-        )
-    ]  # fmt: skip
+        ),
+    )  # fmt: skip
 
 
 # ----------------------------------------------------------------------------------------------------- rows to values

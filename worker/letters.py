@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 import structlog
 from msgspec import Struct
@@ -33,6 +34,9 @@ log = structlog.get_logger()
 
 #: On Python 3.11 to name a member of an enum costs three times a constant.
 _REMINDER, _EMAIL = Purpose.REMINDER, Channel.EMAIL
+
+_ACCOUNT, _REMINDER_ID = attrgetter("account_id"), attrgetter("reminder_id")
+_STEP, _STAGE = attrgetter("id"), attrgetter("stage")
 
 #: A provider may hold a message no longer than this, whatever the window allows.
 LONGEST_VALIDITY = timedelta(hours=10)
@@ -184,10 +188,8 @@ def _intent(
             **drawn,
         },
         facts_sealed,
-        tuple([each.account_id for each in rows]),
-        tuple([each.reminder_id for each in rows]),
-        tuple([each.id for each in draft.steps]),
-        tuple([each.stage for each in draft.steps]),
+        tuple(map(_ACCOUNT, rows)), tuple(map(_REMINDER_ID, rows)),
+        tuple(map(_STEP, draft.steps)), tuple(map(_STAGE, draft.steps)),
     )  # fmt: skip
 
 
