@@ -110,7 +110,7 @@ class Sheet:
     def _that_follow(self, start: int, end: int) -> tuple[object, ...]:
         place = self._following_places[start], self._following_places[end]
         shared, single = zip(*[each.cut(*place) for each in self._steps], strict=True)
-        return *shared, *[each.cut(*place) for each in self._debts], *single
+        return *shared, *[each.cut(*place) for each in self._debts], *single, self.batch_id
 
 
 _PARTY: Final = attrgetter("party_id")

@@ -81,7 +81,7 @@ class Passage:
         batch_id, wave, size = self.batch_id, asked.parameters, len(asked.contact_ids)
         stamp = self._lease, number + 1, batch_id, number, number + again, batch_id, size
         for _ in range(1 + STIRS):
-            parameters = *record.told, *record.ended, *record.following, batch_id, *wave, *stamp
+            parameters = *record.told, *record.ended, *record.following, *wave, *stamp
             has_lease, some = self._take(conn, parameters, again=again)
             if has_lease:
                 return asked.contact_ids if some is None else set(some)
@@ -105,7 +105,7 @@ class Passage:
 
 def record_of(batch_id: UUID, results: Sequence[Result], following: Sequence[NewReminder]) -> Record:
     """What became of a wave, contact by contact."""
-    return Record(_told(results), _ended(results, batch_id), _following(following))
+    return Record(_told(results), _ended(results, batch_id), _following(following, batch_id))
 
 
 def _told(results: Sequence[Result]) -> tuple[object, ...]:
@@ -133,7 +133,7 @@ def _ended(results: Sequence[Result], batch_id: UUID) -> tuple[object, ...]:
     return batch_id, state, code, parties, reminders, wire.uuid_array(columns[4]), states, codes
 
 
-def _following(rows: Sequence[NewReminder]) -> tuple[object, ...]:
+def _following(rows: Sequence[NewReminder], batch_id: UUID) -> tuple[object, ...]:
     columns = transpose(list(map(_FOLLOWING, rows)), 7)
     step, steps = wire.text_column(columns[0])
     stage, stages = wire.text_column(columns[1])
@@ -141,7 +141,21 @@ def _following(rows: Sequence[NewReminder]) -> tuple[object, ...]:
     due_at, dues = wire.moment_column(columns[3])
     expires_at, expiries = wire.moment_column(columns[4])
     parties, accounts = wire.int8_array(columns[5]), wire.int8_array(columns[6])
-    return step, stage, channel, due_at, expires_at, parties, accounts, steps, stages, channels, dues, expiries
+    return (
+        step,
+        stage,
+        channel,
+        due_at,
+        expires_at,
+        parties,
+        accounts,
+        steps,
+        stages,
+        channels,
+        dues,
+        expiries,
+        batch_id,
+    )
 
 
 _TOLD: Final = attrgetter("intended_at", "kind", "provider", "code", "party_id", "contact_id", "provider_ref")

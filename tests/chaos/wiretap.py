@@ -26,7 +26,7 @@ STATEMENTS = {
 TURN = re.compile(rb"stamped_at = clock_timestamp\(\), waves = ")
 
 #: Where the parties of either stand among its parameters (storage/waves.py), and the bytes of an empty array.
-RECORDED, STAMPED = 4, 33
+RECORDED, STAMPED = 4, 34
 EMPTY_ARRAY = 12
 
 #: An account's reference that begins so kills who reads it, once a tripwire lies at `poison.read`.
