@@ -47,10 +47,10 @@ SHORT: Mapping[str, Callable[[], Sequence[Figure]]] = {
     "stages": partial(stages.run, rounds=1, reminders=300),
     "limit": partial(limit.run, rounds=1, reminders=300),
     "latency": partial(latency.run, seconds=2, customers=2_000, full=300),
-    "fleet": partial(fleet.run, rounds=1, reminders=300),
+    "fleet": partial(fleet.run, rounds=1, reminders=300, sizes=(1, 2)),
     "memory": partial(memory.measure, 4_000, 2_000, name="memory_short"),
     "growth": partial(growth.run, growth.Scale(smallest=300, sizes=(600,), rounds=1, fewest_due=300)),
-    "soak": partial(soak.run, minutes=0.2, customers=2_000),
+    "soak": partial(soak.run, minutes=0.15, customers=2_000),
 }
 
 
