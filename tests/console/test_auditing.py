@@ -1,35 +1,12 @@
 """`duly audit` as an operator or a nightly job meets it: what it prints, and its exit code."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import psycopg
-import pytest
 
-from tests.builders import HOUSE
+from tests.cli_kit import Duly
 from tests.worlds import World, plant, worlds
-
-Duly = Callable[..., subprocess.CompletedProcess]
-
-
-@pytest.fixture
-def duly(database_url: str, broker_url: str, tmp_path: Path) -> Duly:
-    """Run `duly` on a database and a broker of the test's own."""
-
-    def run(*words: str) -> subprocess.CompletedProcess:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("DULY_")}
-        own = {"DULY_HOME": str(tmp_path / "home"), "DULY_DATABASE_URL": database_url, "DULY_BROKER_URL": broker_url}
-        return subprocess.run(
-            [sys.executable, "-m", "console.cli", *words], cwd=tmp_path, env={**environment, "PYTHONPATH": str(HOUSE),
-            **own}, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-
-    return run
 
 
 def planted(connection: psycopg.Connection, *, barred: bool) -> World:

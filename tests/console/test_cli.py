@@ -1,18 +1,13 @@
 """The command line as an operator meets it: one sentence and an exit code, whatever is wrong."""
 
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from storage import database
-from tests.builders import HOUSE
-
-Duly = Callable[..., subprocess.CompletedProcess]
+from tests.cli_kit import Duly
 
 HEADER = (
     "lender,customer_ref,name,phone,email,push_token,locale,residence,zone,zone_confirmed_on,account_ref,product,"
@@ -22,21 +17,6 @@ ROW = (
     "lantern,C1,Ana Lee,+886912345678,ana@mail.example,,en,TW,Asia/Taipei,2026-01-01,A1,card,TWD,1234.00,2026-03-05,"
     "sms email,2025-01-01"
 )
-
-
-@pytest.fixture
-def duly(database_url: str, broker_url: str, tmp_path: Path) -> Duly:
-    """Run `duly` on a database and a broker of the test's own."""
-
-    def run(*words: str, **settings: str) -> subprocess.CompletedProcess:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("DULY_")}
-        own = {"DULY_HOME": str(tmp_path / "home"), "DULY_DATABASE_URL": database_url, "DULY_BROKER_URL": broker_url}
-        return subprocess.run(
-            [sys.executable, "-m", "console.cli", *words], cwd=tmp_path, env={**environment, "PYTHONPATH": str(HOUSE),
-            **own, **settings}, capture_output=True, text=True, timeout=180, check=False,
-        )  # fmt: skip
-
-    return run
 
 
 def a_file(folder: Path, *rows: str, header: str = HEADER) -> Path:
