@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from storage import picture
 from tests.builders import TUESDAY_MORNING, a_customer, a_reminder, an_account
 from tests.feedback_kit import KEYRING, a_ledger
@@ -30,3 +32,28 @@ def test_what_is_read_comes_in_party_order_however_it_lies(database_url: str) ->
     for rows in (seen.due, seen.reaches, seen.standings):
         assert [row.party_id for row in rows] == sorted(row.party_id for row in rows)
         assert {row.party_id for row in rows} == set(parties)
+
+
+@pytest.mark.parametrize("tables_are", ["never analysed", "analysed when small", "analysed as they are"])
+def test_what_is_due_is_merged_and_not_looked_up_row_by_row(database_url: str, tables_are: str) -> None:
+    """Nor is a table read from end to end, whatever the planner believes about it."""
+    with a_ledger(database_url) as conn:
+        conn.execute("ALTER TABLE reminder SET (autovacuum_enabled = off)")
+        if tables_are == "analysed when small":
+            a_reminder(conn, customer := a_customer(conn, KEYRING, 1), an_account(conn, customer, 1))
+            conn.execute("ANALYZE")
+        for number in range(2, 300):
+            customer = a_customer(conn, KEYRING, number)
+            a_reminder(conn, customer, an_account(conn, customer, number))
+        if tables_are == "analysed as they are":
+            conn.execute("ANALYZE")
+        with conn.transaction():
+            picture.open_drain(conn, "lantern")
+            conn.execute(picture._PLAN_ONCE_AND_MERGE)
+            who = list(range(1, 201))
+            plan = conn.execute(f"EXPLAIN {picture._DUE}", (who, who, who, who, "lantern", TUESDAY_MORNING, "lantern:"))
+            lines = "\n".join(row[0] for row in plan)
+
+    assert "Nested Loop" not in lines, lines
+    for table in ("reminder", "account", "customer", "customer_key"):
+        assert f"Seq Scan on {table} " not in lines, lines
