@@ -93,9 +93,7 @@ class Passage:
             self._cursor = conn.cursor(binary=True)
         row = None
         if not again and conn.info.transaction_status is TransactionStatus.IDLE:
-            with suppress(
-                UniqueViolation
-            ):  # nothing of the statement stands: it is done again, with a look before each
+            with suppress(UniqueViolation):  # nothing of it stands: it is done again, with a look before each row
                 row = self._cursor.execute(_TURN, parameters).fetchone()
         if row is None:
             row = self._cursor.execute(_TURN_AGAIN, parameters).fetchone()
@@ -141,21 +139,8 @@ def _following(rows: Sequence[NewReminder], batch_id: UUID) -> tuple[object, ...
     due_at, dues = wire.moment_column(columns[3])
     expires_at, expiries = wire.moment_column(columns[4])
     parties, accounts = wire.int8_array(columns[5]), wire.int8_array(columns[6])
-    return (
-        step,
-        stage,
-        channel,
-        due_at,
-        expires_at,
-        parties,
-        accounts,
-        steps,
-        stages,
-        channels,
-        dues,
-        expiries,
-        batch_id,
-    )
+    shared, single = (step, stage, channel, due_at, expires_at), (steps, stages, channels, dues, expiries)
+    return *shared, parties, accounts, *single, batch_id
 
 
 _TOLD: Final = attrgetter("intended_at", "kind", "provider", "code", "party_id", "contact_id", "provider_ref")
