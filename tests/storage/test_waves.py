@@ -30,6 +30,7 @@ from storage import (
 from tests.builders import TUESDAY_MORNING, MadeCustomer, a_customer, a_reminder, an_account
 from tests.chaos import wiretap
 from tests.feedback_kit import KEYRING, a_contact, a_ledger
+from tests.plans import generic_plan
 
 LANE, LEASE = Lane("lantern", Channel.SMS, 0), timedelta(seconds=30)
 LATER = TUESDAY_MORNING + timedelta(hours=1)
@@ -463,6 +464,19 @@ def test_who_pays_while_their_message_is_under_way_has_no_next_step(conn: psycop
         (owing[0], "first_notice", "sent"),
         (owing[0], "second_notice", "planned"),
     ]
+
+
+@pytest.mark.parametrize("tables_are", ["never analysed", "analysed"])
+def test_next_steps_are_not_each_compared_with_each_end(conn: psycopg.Connection, tables_are: str) -> None:
+    """Fifty of each: that would be 2,500 comparisons a wave, and was, with the condition at another place."""
+    conn.prepare_threshold = 0
+    batch_id, held = in_hand(conn, 50)
+    if tables_are == "analysed":
+        conn.execute("ANALYZE")
+    stamp(conn, batch_id, held)
+
+    planned = generic_plan(conn, "waves =").partition("CTE planned")[2].partition("CTE stamped")[0]
+    assert "Hash Cond: ((u_1.party_id = e.party_id) AND (u_1.account_id = e.account_id))" in planned, planned
 
 
 def test_a_back_test_knows_what_is_in_hand(conn: psycopg.Connection) -> None:
